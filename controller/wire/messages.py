@@ -1,0 +1,295 @@
+"""The messages that cross a process border: operator → runner ⇄ agent, and back to the operator.
+
+Guarantee: every message is one JSON object on one line, decoded into a frozen type, and a field that
+a reader does not know is ignored, so that an operator, a runner and an agent of neighbouring releases
+understand each other during a roll-out. A field is only ever added, with a default.
+
+Non-guarantee: nothing here is secret-safe. Tokens and private keys appear in :class:`ServeRequest`
+only, which travels through the standard input of an exec and is never written to a file or a log.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+BackupType = Literal["FULL", "DIFF", "AUTO"]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Base of every message: camelCase on the wire, defaults left out."""
+
+
+# --- runner → agent ------------------------------------------------------------------------------
+
+
+class BackupRequest(Message, frozen=True, kw_only=True):
+    """What ``submit`` reads from standard input, and what ``<run-id>.request`` holds.
+
+    The documented hand-written ``backup.request`` is the same message with ``path``, ``type`` and
+    ``database`` only; the agent fills in ``run_id`` then.
+    """
+
+    run_id: str = ""
+    """Identity of the run on this agent; one run id is never dumped twice by one agent."""
+    type: BackupType = "AUTO"
+    databases: tuple[str, ...] = ()
+    """Exact database names; empty means every database that the source server hosts."""
+    database: str = ""
+    """The reference's spelling for one database, or ``*``."""
+    path: str = ""
+    """Directory to leave the artifacts in (hand-written requests); empty means private staging."""
+    from_addresses: tuple[str, ...] = ()
+    """``host:port`` of backup listeners, in the order to try; empty means the server in this pod."""
+    compress: bool = True
+    page_cache: str = ""
+    """Kubernetes or Neo4j byte size; empty lets the agent compute it from the cgroup's limit."""
+    include_metadata: str = "all"
+    additional_args: tuple[str, ...] = ()
+
+
+class ServeRequest(Message, frozen=True, kw_only=True):
+    """What ``serve`` reads from standard input: the one-run credentials of the transfer listener."""
+
+    run_id: str
+    certificate_pem: str
+    private_key_pem: str
+    token: str
+    idle_timeout_seconds: float = 120.0
+
+
+class ServeReady(Message, frozen=True, kw_only=True):
+    """The line ``serve`` answers with, once the listener accepts connections."""
+
+    address: str
+    port: int
+
+
+# --- agent → runner ------------------------------------------------------------------------------
+
+
+class RunState(StrEnum):
+    """Where a run is, as the agent that dumps it sees it."""
+
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class Artifact(Message, frozen=True, kw_only=True):
+    """One ``.backup`` file, as read back with ``neo4j-admin backup inspect``. Sizes are bytes."""
+
+    database: str
+    file: str
+    """File name inside the run's staging directory; Neo4j's own name, never a path."""
+    size: int
+    database_id: str = ""
+    time: str = ""
+    """The header's own time, UTC, ``yyyy-MM-dd HH:mm:ss`` as Neo4j prints it."""
+    full: bool = True
+    compressed: bool = True
+    lowest_tx: int = 0
+    highest_tx: int = 0
+    recovered: bool | None = None
+    """``None`` where this version of Neo4j does not say (before 2025.06)."""
+    store_size: int = 0
+
+
+class DatabaseFailure(Message, frozen=True, kw_only=True):
+    """A database that was asked for and has no artifact, with the one line that says why."""
+
+    database: str
+    reason: str
+
+
+class AgentProgress(Message, frozen=True, kw_only=True):
+    """One line of ``follow``: how far the dump is. Bytes are what the staging directory holds."""
+
+    run_id: str
+    state: RunState
+    database: str = ""
+    databases_done: int = 0
+    databases_total: int = 0
+    bytes_staged: int = 0
+    detail: str = ""
+    updated: str = ""
+
+
+class AgentStatus(Message, frozen=True, kw_only=True):
+    """The outcome: last line of ``follow``, content of ``<run-id>.status`` and ``backup.status``."""
+
+    run_id: str
+    state: RunState
+    started: str = ""
+    finished: str = ""
+    """RFC 3339, UTC."""
+    exit_code: int | None = None
+    neo4j_version: str = ""
+    type: BackupType = "AUTO"
+    path: str = ""
+    artifacts: tuple[Artifact, ...] = ()
+    failures: tuple[DatabaseFailure, ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+    """Empty when succeeded; else the cause in one line."""
+
+
+class Accepted(Message, frozen=True, kw_only=True):
+    """What ``submit`` answers: proof of what arrived, and where the run is now.
+
+    Input through exec can be cut short in silence, so the runner compares ``sha256`` (of the request
+    line without its newline) with what it sent before it believes that anything was accepted.
+    """
+
+    run_id: str
+    state: RunState
+    sha256: str
+
+
+class DatabaseRow(Message, frozen=True, kw_only=True):
+    """One row of ``SHOW DATABASES``: one database on one hosting server."""
+
+    name: str
+    type: str
+    address: str
+    role: str
+    writer: bool
+    requested_status: str
+    current_status: str
+    status_message: str = ""
+    database_id: str = ""
+    last_committed_tx: int | None = None
+    replication_lag: int | None = None
+
+
+class TopologyAnswer(Message, frozen=True, kw_only=True):
+    """What ``topology`` prints: the DBMS as the server of this pod sees it, or why it could not look."""
+
+    databases: tuple[DatabaseRow, ...] = ()
+    neo4j_version: str = ""
+    server_address: str = ""
+    error: str = ""
+
+
+# --- operator → runner ---------------------------------------------------------------------------
+
+
+class Server(Message, frozen=True, kw_only=True):
+    """A pod that an agent runs in."""
+
+    pod: str
+    namespace: str
+    role_hint: Literal["primary", "secondary", "unknown"] = "unknown"
+    """From labels and StatefulSet roles; used only where no agent can ask the DBMS."""
+
+
+class StorageTarget(Message, frozen=True, kw_only=True):
+    """Where the repository is. Credentials are files, mounted from the Secret that the user named."""
+
+    type: Literal["s3", "gcs", "azure", "pvc"]
+    bucket: str = ""
+    path: str = ""
+    region: str = ""
+    endpoint: str = ""
+    """S3-compatible servers: the base URL; empty means the provider's own."""
+
+
+class RunSpec(Message, frozen=True, kw_only=True):
+    """What one run has to do: environment variable ``BACKUP_RUN`` of the runner, JSON.
+
+    It holds no secret, so it may be shown by ``kubectl describe``.
+    """
+
+    namespace: str
+    backup: str
+    backup_uid: str
+    generation: int
+    deployment: str
+    servers: tuple[Server, ...]
+    storage: StorageTarget
+    databases: tuple[str, ...] = ()
+    """Exact names; empty means every database of the deployment, ``system`` included."""
+    type: BackupType = "AUTO"
+    compress: bool = True
+    page_cache: str = ""
+    verify: bool = False
+    additional_args: tuple[str, ...] = ()
+
+
+# --- runner → operator ---------------------------------------------------------------------------
+
+
+class Outcome(StrEnum):
+    """The verdict on a run, from evidence."""
+
+    SUCCEEDED = "Succeeded"
+    SUCCEEDED_WITH_WARNINGS = "SucceededWithWarnings"
+    PARTIALLY_SUCCEEDED = "PartiallySucceeded"
+    FAILED = "Failed"
+
+
+class SavedDatabase(Message, frozen=True, kw_only=True):
+    """One database of a run's result: from which server, which artifact, or why not."""
+
+    name: str
+    server: str = ""
+    role: str = ""
+    type: str = ""
+    artifact: str = ""
+    """Key below the repository's root; empty when there is none."""
+    size: int = 0
+    sha256: str = ""
+    error: str = ""
+
+
+class Progress(Message, frozen=True, kw_only=True):
+    """What the runner's log line ``progress`` carries, for people and for ``status.progress``."""
+
+    run_id: str
+    phase: Literal["Resolving", "Dumping", "Uploading", "Verifying", "Committing", "Pruning"]
+    database: str = ""
+    databases_done: int = 0
+    databases_total: int = 0
+    bytes_done: int = 0
+    bytes_total: int = 0
+    """0 when not known yet."""
+    bytes_per_second: int = 0
+    message: str = ""
+
+
+class RunResult(Message, frozen=True, kw_only=True):
+    """The runner's termination message (at most 4096 bytes, the kubelet's limit) and last log line.
+
+    ``databases`` is cut to what fits, with the number left out in ``databases_omitted``; the manifest
+    in the repository always has all of them.
+    """
+
+    run_id: str
+    outcome: Outcome
+    started: datetime
+    finished: datetime
+    repository: str = ""
+    """Human-readable location, e.g. ``s3://bucket/path/ns/name``."""
+    manifest: str = ""
+    """Key of the manifest below the repository's root; empty when nothing was committed."""
+    type: str = ""
+    neo4j_version: str = ""
+    databases: tuple[SavedDatabase, ...] = ()
+    databases_omitted: int = 0
+    artifact_count: int = 0
+    size: int = 0
+    duration_seconds: float = 0.0
+    transport: Literal["tls", "exec"] = "tls"
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+    error_reason: str = ""
+    """CamelCase cause for the condition, e.g. ``NoSuchBucket``, ``AccessDenied``, ``NoSpaceLeft``."""
+
+
+def encode(message: Message) -> bytes:
+    """One line of JSON without a newline."""
+    return msgspec.json.encode(message)
