@@ -1,0 +1,1 @@
+"""Neo4j and nothing of Kubernetes: versions, command lines, names, output. Pure: no I/O, clock or randomness."""
