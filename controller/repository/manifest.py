@@ -1,0 +1,116 @@
+"""The documents of a repository: its identity and one manifest a run.
+
+Guarantee: what :func:`encode` wrote, :func:`decode` reads back equal; fields of a later release of the
+same format are ignored; a newer ``formatVersion`` is refused by name, and anything else that does not
+fit is reported as damaged with the place. Manifests hold no secret.
+
+Non-guarantee: a manifest says what was written when the run committed, not that it is still there;
+verification looks.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from controller.repository.errors import DamagedDocument, UnsupportedFormat
+from controller.repository.layout import FORMAT_VERSION
+from controller.wire.messages import Outcome
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Base of what is stored: camelCase, everything spelled out, readable by people."""
+
+    format_version: int = FORMAT_VERSION
+
+
+class RepositoryIdentity(Document, frozen=True, kw_only=True):
+    """``repository.json``: whose backups these are. Written once."""
+
+    namespace: str
+    backup: str
+    created: datetime
+    created_by_uid: str = ""
+    """The ``Neo4jBackup`` that made it. A deleted and re-created one carries on, so it is not compared."""
+
+
+class StoredArtifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One stored ``.backup`` file, and the facts that chains are computed from."""
+
+    database: str
+    key: str
+    """Below the repository's root."""
+    size: int
+    sha256: str
+    """Of the stored bytes: what a check of the store compares with."""
+    chain: str
+    parent_chain: str = ""
+    """The chain that a differential artifact continues; empty for a full one."""
+    full: bool = True
+    compressed: bool = True
+    database_id: str = ""
+    lowest_tx: int = 0
+    highest_tx: int = 0
+    time: str = ""
+    recovered: bool | None = None
+    store_size: int = 0
+    server: str = ""
+    role: str = ""
+
+
+class MissingDatabase(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A database that the run should have saved and did not."""
+
+    database: str
+    reason: str
+
+
+class RunManifest(Document, frozen=True, kw_only=True):
+    """``runs/<run-id>.json``: written last; without it the run does not exist."""
+
+    run_id: str
+    namespace: str
+    backup: str
+    backup_uid: str
+    generation: int
+    spec_digest: str
+    deployment: str
+    outcome: Outcome
+    started: datetime
+    finished: datetime
+    requested_type: str
+    neo4j_version: str = ""
+    transport: str = ""
+    databases: tuple[str, ...] = ()
+    """What the run set out to save, saved or not."""
+    artifacts: tuple[StoredArtifact, ...] = ()
+    missing: tuple[MissingDatabase, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+D = TypeVar("D", RepositoryIdentity, RunManifest)
+
+
+class _Version(msgspec.Struct, rename="camel"):
+    format_version: int
+
+
+def encode(document: Document) -> bytes:
+    """Indented JSON with a newline: these files are read by people in the worst hour of their year."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def decode(data: bytes, type_: type[D], where: str) -> D:
+    """Read a document; the version is looked at first, because a newer one may not fit the type."""
+    try:
+        version = msgspec.json.decode(data, type=_Version).format_version
+        if version > FORMAT_VERSION:
+            raise UnsupportedFormat(
+                f"{where} has format version {version}, this release reads up to {FORMAT_VERSION}: "
+                "use a newer release of the operator"
+            )
+        return msgspec.json.decode(data, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedDocument(f"{where} is damaged: {error}") from error
