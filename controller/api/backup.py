@@ -1,0 +1,421 @@
+"""The Neo4jBackup custom resource, v1alpha1: every field, default and enum of the reference.
+
+Guarantee: a spec that parses is coherent (the rules between fields hold) and safe to put into names,
+paths and argument lists. What the API server checks by CEL is checked here with the same message, for
+servers before 1.25 and for objects that were stored before a rule existed.
+
+Non-guarantee: nothing here looks at the cluster. Whether the target, the Secret or the bucket exist
+is found out by the planner; whether an argument exists in this version of Neo4j, by ``neo4j``.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import ClassVar, Literal
+
+from pydantic import Field, ValidationError
+
+from controller.api import syntax
+from controller.api.model import InvalidObject, Model, Rule, problems_of
+from controller.api.status import BackupStatus
+
+GROUP = "neo4j.neo4j.com"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "Neo4jBackup"
+PLURAL = "neo4jbackups"
+SINGULAR = "neo4jbackup"
+SHORT_NAMES = ("n4jb",)
+CATEGORIES = ("neo4j", "all")
+
+RUN_NOW_ANNOTATION = "backup.neo4j.com/run-now"
+"""Any new value asks for one more run, scheduled or not."""
+ALLOW_FROM_ANNOTATION = "backup.neo4j.com/allow-from"
+"""On a target: the namespaces whose Neo4jBackups may back it up, separated by commas."""
+FINALIZER = "backup.neo4j.com/cleanup"
+
+StorageType = Literal["s3", "gcs", "azure", "pvc"]
+Provider = Literal["aws", "gcp", "azure"]
+AccessMode = Literal["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"]
+
+PROVIDER_OF: dict[str, str] = {"s3": "aws", "gcs": "gcp", "azure": "azure"}
+_PROVIDER_MATCHES = (
+    "({type} == 's3' && {cloud}.provider == 'aws') || ({type} == 'gcs' && {cloud}.provider == 'gcp')"
+    " || ({type} == 'azure' && {cloud}.provider == 'azure')"
+)
+_PROVIDER_MESSAGE = (
+    "cloud.provider must fit the storage type: aws for s3, gcp for gcs, azure for azure; pvc takes no cloud"
+)
+
+
+def _text_rule(field: str, attribute: str, pattern: str, message: str) -> Rule[Model]:
+    """``field``, where given, is ``pattern`` from end to end."""
+    literal = syntax.whole(pattern).replace("\\", "\\\\").replace("'", "\\'")
+
+    def holds(model: Model) -> bool:
+        value: str | None = getattr(model, attribute)
+        return value is None or syntax.matches(pattern, value)
+
+    return Rule(f"!has(self.{field}) || self.{field}.matches('{literal}')", message, holds)
+
+
+class BackupTarget(Model):
+    """What to back up: a whole deployment with all its databases, or one database."""
+
+    kind: Literal["Cluster", "Database"]
+    """Cluster: all databases of a deployment, system included. Database: one database."""
+    name: str = Field(min_length=1, max_length=253)
+    """Name of the cluster or standalone deployment, of the Neo4jDatabase, or of a database of clusterRef."""
+    namespace: str | None = Field(default=None, max_length=63)
+    """Namespace of the target; default is the namespace of this backup. Another namespace must allow it
+    with the annotation backup.neo4j.com/allow-from on the target."""
+    cluster_ref: str | None = Field(default=None, min_length=1, max_length=253)
+    """For kind Database: the deployment that hosts it. Needed when name is no Neo4jDatabase resource and
+    several deployments live in the namespace."""
+
+    rules: ClassVar[tuple[Rule[BackupTarget], ...]] = (
+        Rule(
+            f"self.name.matches('{syntax.whole(syntax.DATABASE_NAME)}') && (self.kind != 'Cluster' || "
+            f"self.name.matches('{syntax.whole(syntax.DNS_SUBDOMAIN)}'))",
+            "name must be the name of a Kubernetes resource (kind Cluster) or of a database (kind Database)",
+            lambda it: syntax.matches(
+                syntax.DNS_SUBDOMAIN if it.kind == "Cluster" else syntax.DATABASE_NAME, it.name
+            ),
+        ),
+        _text_rule("namespace", "namespace", syntax.DNS_LABEL, "namespace must be the name of a namespace"),
+        _text_rule(
+            "clusterRef", "cluster_ref", syntax.DNS_SUBDOMAIN, "clusterRef must be the name of a deployment"
+        ),
+        Rule(
+            "!has(self.clusterRef) || self.kind == 'Database'",
+            "clusterRef is for kind Database only; kind Cluster names the deployment in name",
+            lambda it: it.cluster_ref is None or it.kind == "Database",
+        ),
+    )
+
+
+class CloudBlock(Model):
+    """How to reach the cloud storage."""
+
+    provider: Provider
+    """Cloud provider: aws for s3, gcp for gcs, azure for azure."""
+    region: str = Field(min_length=1, max_length=63)
+    """Region of the bucket; any value for S3-compatible servers that have none."""
+    credentials_secret: str | None = Field(default=None, min_length=1, max_length=253)
+    """Secret with the credentials, in the namespace of this backup. Without it the backup pod's own
+    identity is used (IRSA, workload identity)."""
+    endpoint: str | None = Field(default=None, min_length=1, max_length=512)
+    """Base URL of an S3-compatible server or emulator, e.g. https://minio.storage:9000; path-style
+    addressing is used. Without it the provider's own endpoint."""
+
+    rules: ClassVar[tuple[Rule[Model], ...]] = (
+        _text_rule("region", "region", "[A-Za-z0-9-]+", "region must consist of letters, digits and dashes"),
+        _text_rule(
+            "credentialsSecret",
+            "credentials_secret",
+            syntax.DNS_SUBDOMAIN,
+            "credentialsSecret must be the name of a Secret",
+        ),
+        _text_rule(
+            "endpoint",
+            "endpoint",
+            syntax.ENDPOINT,
+            "endpoint must be a URL such as https://minio.storage:9000",
+        ),
+    )
+
+
+class PVCSpec(Model):
+    """A PersistentVolumeClaim for the backups. The operator never deletes it."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=253)
+    """Name of the claim. An existing one is used; otherwise it is created when size is given."""
+    size: str | None = Field(default=None, min_length=1, max_length=32)
+    """Size of the claim to create, e.g. 100Gi."""
+    storage_class: str | None = Field(default=None, max_length=253)
+    """Storage class of the claim to create; default is the cluster's default class."""
+    access_modes: tuple[AccessMode, ...] = Field(default=("ReadWriteOnce",), min_length=1, max_length=4)
+    """Access modes of the claim to create."""
+
+    rules: ClassVar[tuple[Rule[PVCSpec], ...]] = (
+        _text_rule(
+            "name", "name", syntax.DNS_SUBDOMAIN, "pvc.name must be the name of a PersistentVolumeClaim"
+        ),
+        _text_rule("size", "size", syntax.QUANTITY, "pvc.size must be a quantity such as 100Gi"),
+        _text_rule(
+            "storageClass",
+            "storage_class",
+            f"({syntax.DNS_SUBDOMAIN})?",
+            "pvc.storageClass must be the name of a StorageClass",
+        ),
+        Rule(
+            "!has(self.accessModes) || self.accessModes.exists(mode, mode != 'ReadOnlyMany')",
+            "pvc.accessModes must hold a mode that can be written to",
+            lambda it: any(mode != "ReadOnlyMany" for mode in it.access_modes),
+        ),
+    )
+
+
+class StorageLocation(Model):
+    """Where the backups go."""
+
+    type: StorageType
+    """Kind of storage: s3 (and compatible servers), gcs, azure (Blob Storage) or pvc."""
+    bucket: str | None = Field(default=None, max_length=255)
+    """Name of the bucket or container; required for s3, gcs and azure. It must exist."""
+    path: str | None = Field(default=None, max_length=512)
+    """Path within the bucket or volume; the backup's namespace and name are added to it."""
+    cloud: CloudBlock | None = None
+    """How to reach the cloud storage; the same as spec.cloud."""
+    pvc: PVCSpec | None = None
+    """The claim, for type pvc."""
+
+    rules: ClassVar[tuple[Rule[StorageLocation], ...]] = (
+        Rule(
+            "self.type == 'pvc' || (has(self.bucket) && size(self.bucket) > 0)",
+            "bucket is required for storage types s3, gcs and azure",
+            lambda it: it.type == "pvc" or bool(it.bucket),
+        ),
+        Rule(
+            "self.type != 'pvc' || (has(self.pvc) && (has(self.pvc.name) || has(self.pvc.size)))",
+            "storage type pvc needs pvc.name of an existing claim, or pvc.size for a claim to be created",
+            lambda it: it.type != "pvc" or (it.pvc is not None and bool(it.pvc.name or it.pvc.size)),
+        ),
+        Rule(
+            "self.type == 'pvc' || !has(self.pvc)",
+            "pvc is for storage type pvc only",
+            lambda it: it.type == "pvc" or it.pvc is None,
+        ),
+        Rule(
+            "!has(self.cloud) || " + _PROVIDER_MATCHES.format(type="self.type", cloud="self.cloud"),
+            _PROVIDER_MESSAGE,
+            lambda it: it.cloud is None or it.cloud.provider == PROVIDER_OF.get(it.type),
+        ),
+        _text_rule(
+            "bucket",
+            "bucket",
+            f"({syntax.BUCKET})?",
+            "bucket must be the name of a bucket, without scheme or path",
+        ),
+        _text_rule(
+            "path",
+            "path",
+            syntax.PATH,
+            "path must be segments of letters, digits and ._=+@,!~- separated by single slashes, "
+            "without . or .. segments",
+        ),
+    )
+
+
+class RetentionPolicy(Model):
+    """Which backups are kept. The newest good one is always kept, and whatever a kept one needs."""
+
+    max_age: str | None = Field(default=None, min_length=1, max_length=35)
+    """How long backups are kept, e.g. 30d, 720h or 1h30m (units w, d, h, m, s)."""
+    max_count: int | None = Field(default=None, ge=1, le=2147483647, json_schema_extra={"format": "int32"})
+    """How many backups are kept."""
+    delete_policy: Literal["Delete", "Archive"] = "Delete"
+    """What happens to the others: Delete removes them, Archive moves them to archive/ in the repository."""
+
+    rules: ClassVar[tuple[Rule[RetentionPolicy], ...]] = (
+        Rule(
+            f"!has(self.maxAge) || (self.maxAge.matches('{syntax.whole(syntax.DURATION)}')"
+            " && self.maxAge.matches('[1-9]'))",
+            "maxAge must be a duration such as 30d, 720h or 1h30m",
+            lambda it: it.max_age is None or _is_duration(it.max_age),
+        ),
+    )
+
+    @property
+    def max_age_duration(self) -> timedelta | None:
+        """``maxAge`` exactly as written."""
+        return None if self.max_age is None else syntax.parse_duration(self.max_age)
+
+
+class EncryptionSpec(Model):
+    """Encryption of the stored artifacts."""
+
+    enabled: bool = False
+    """Encrypt what leaves the cluster."""
+    key_secret: str | None = Field(default=None, min_length=1, max_length=253)
+    """Secret with the key, in the namespace of this backup; required when enabled."""
+    algorithm: Literal["AES256", "ChaCha20"] = "AES256"
+    """Encryption algorithm."""
+
+    rules: ClassVar[tuple[Rule[EncryptionSpec], ...]] = (
+        Rule(
+            "!has(self.enabled) || !self.enabled || has(self.keySecret)",
+            "encryption.keySecret is required when encryption is enabled",
+            lambda it: not it.enabled or it.key_secret is not None,
+        ),
+        _text_rule(
+            "keySecret",
+            "key_secret",
+            syntax.DNS_SUBDOMAIN,
+            "encryption.keySecret must be the name of a Secret",
+        ),
+    )
+
+
+class BackupOptions(Model):
+    """How the backup is made."""
+
+    backup_type: Literal["FULL", "DIFF", "AUTO"] = "AUTO"
+    """FULL: everything. DIFF: what changed since the previous backup, which must exist. AUTO: DIFF when
+    possible, else FULL."""
+    compress: bool = True
+    """Compress the artifacts."""
+    page_cache: str | None = Field(default=None, min_length=1, max_length=16)
+    """Page cache of the backup process, e.g. 2G; default is computed from the sidecar's memory limit."""
+    encryption: EncryptionSpec | None = None
+    """Encryption of the stored artifacts."""
+    verify_backup: bool | None = None
+    """Verify the stored backup after each run (default false)."""
+    verify: bool | None = None
+    """Another name of verifyBackup; when both are given they must agree."""
+    additional_args: tuple[str, ...] = Field(
+        default=(), max_length=32, json_schema_extra={"items": {"type": "string", "maxLength": 1024}}
+    )
+    """More arguments for neo4j-admin database backup, each --name or --name=value."""
+
+    rules: ClassVar[tuple[Rule[BackupOptions], ...]] = (
+        Rule(
+            "!has(self.verify) || !has(self.verifyBackup) || self.verify == self.verifyBackup",
+            "verify and verifyBackup mean the same and must not disagree; keep one of them",
+            lambda it: it.verify is None or it.verify_backup is None or it.verify == it.verify_backup,
+        ),
+        _text_rule(
+            "pageCache", "page_cache", syntax.MEMORY, "pageCache must be a size such as 2G, 2Gi or 512M"
+        ),
+        Rule(
+            "!has(self.additionalArgs) || self.additionalArgs.all(arg, "
+            f"arg.matches('{syntax.whole(syntax.ARGUMENT)}'))",
+            "additionalArgs must each be --name or --name=value, in one list entry",
+            lambda it: all(syntax.matches(syntax.ARGUMENT, arg) for arg in it.additional_args),
+        ),
+        Rule(
+            "!has(self.additionalArgs) || !self.additionalArgs.exists(arg, "
+            f"arg.matches('^--({'|'.join(syntax.RESERVED_ARGUMENTS)})(=|$)'))",
+            "additionalArgs must not set what the operator sets or what reads other files: "
+            + ", ".join(f"--{name}" for name in syntax.RESERVED_ARGUMENTS),
+            lambda it: (
+                not any(syntax.argument_name(arg) in syntax.RESERVED_ARGUMENTS for arg in it.additional_args)
+            ),
+        ),
+    )
+
+    @property
+    def verifies(self) -> bool:
+        """``verifyBackup``, under either of its names."""
+        return bool(self.verify_backup or self.verify)
+
+
+_SHARED_CLOUD_FIELDS = (("credentialsSecret", "credentials_secret"), ("endpoint", "endpoint"))
+_CLOUDS_AGREE = (
+    "!has(self.cloud) || !has(self.storage.cloud) || (self.cloud.provider == self.storage.cloud.provider"
+    " && self.cloud.region == self.storage.cloud.region"
+    + "".join(
+        f" && (!has(self.cloud.{name}) || !has(self.storage.cloud.{name})"
+        f" || self.cloud.{name} == self.storage.cloud.{name})"
+        for name, _ in _SHARED_CLOUD_FIELDS
+    )
+    + ")"
+)
+
+
+class BackupSpec(Model):
+    """What to back up, where to, how, and when."""
+
+    target: BackupTarget
+    """What to back up: a whole deployment with all its databases, or one database."""
+    storage: StorageLocation
+    """Where the backups go."""
+    schedule: str | None = Field(default=None, max_length=120)
+    """Cron expression in UTC, e.g. "0 2 * * *". Without it the backup is made once for each change of
+    the spec. The annotation backup.neo4j.com/run-now asks for one more run in either case."""
+    cloud: CloudBlock | None = None
+    """How to reach the cloud storage. storage.cloud means the same: give either; when both are given,
+    what both set must be equal."""
+    retention: RetentionPolicy | None = None
+    """Which backups are kept; without it all are."""
+    options: BackupOptions = BackupOptions()
+    """How the backup is made."""
+    suspend: bool = False
+    """Stop making scheduled backups until this is false again."""
+
+    rules: ClassVar[tuple[Rule[BackupSpec], ...]] = (
+        Rule(
+            "!has(self.schedule) || self.schedule == ''"
+            f" || self.schedule.matches('{syntax.whole(syntax.CRON)}')",
+            f"schedule {syntax.CRON_HELP}",
+            lambda it: not it.schedule or syntax.matches(syntax.CRON, it.schedule),
+        ),
+        Rule(
+            "!has(self.cloud) || " + _PROVIDER_MATCHES.format(type="self.storage.type", cloud="self.cloud"),
+            _PROVIDER_MESSAGE,
+            lambda it: it.cloud is None or it.cloud.provider == PROVIDER_OF.get(it.storage.type),
+        ),
+        Rule(
+            _CLOUDS_AGREE,
+            "cloud and storage.cloud disagree; keep one of them, or make what both set equal",
+            lambda it: _clouds_agree(it.cloud, it.storage.cloud),
+        ),
+    )
+
+    @property
+    def effective_cloud(self) -> CloudBlock | None:
+        """``storage.cloud`` completed by ``spec.cloud``; they agree wherever both speak."""
+        if self.cloud is None or self.storage.cloud is None:
+            return self.storage.cloud or self.cloud
+        return CloudBlock.model_validate(self.cloud.as_dict() | self.storage.cloud.as_dict())
+
+    @property
+    def is_scheduled(self) -> bool:
+        """True when a CronJob makes the runs."""
+        return bool(self.schedule)
+
+
+class Neo4jBackup(Model):
+    """Backs up Neo4j Enterprise: a whole cluster, a standalone server or one database, once or on a
+    schedule, into S3, GCS, Azure Blob Storage or a PersistentVolumeClaim."""
+
+    spec: BackupSpec
+    """What to back up, where to, how, and when."""
+    status: BackupStatus | None = None
+    """What the operator knows about the backup. Written by the operator only."""
+
+
+def parse_spec(raw: bytes) -> BackupSpec:
+    """The spec as stored; raises InvalidObject with one line for each problem."""
+    try:
+        spec = BackupSpec.model_validate_json(raw)
+    except ValidationError as error:
+        raise InvalidObject(problems_of(error, "spec")) from None
+    problem = syntax.cron_problem(spec.schedule) if spec.schedule else ""
+    if problem:
+        raise InvalidObject((f"spec.schedule: {problem}",))
+    return spec
+
+
+def parse_status(raw: bytes) -> BackupStatus:
+    """The status as stored. A status that cannot be read counts as none: it is derived data."""
+    try:
+        return BackupStatus.model_validate_json(raw or b"{}")
+    except ValidationError:
+        return BackupStatus()
+
+
+def _is_duration(text: str) -> bool:
+    try:
+        return bool(syntax.parse_duration(text))
+    except ValueError:
+        return False
+
+
+def _clouds_agree(one: CloudBlock | None, other: CloudBlock | None) -> bool:
+    if one is None or other is None:
+        return True
+    pairs = [(getattr(one, name), getattr(other, name)) for _, name in _SHARED_CLOUD_FIELDS]
+    return (one.provider, one.region) == (other.provider, other.region) and all(
+        a is None or b is None or a == b for a, b in pairs
+    )

@@ -1,0 +1,167 @@
+"""``status`` of a Neo4jBackup.
+
+Guarantee: every field of the reference, and our additions: what was planned from
+(``observedGeneration``), progress while a run is going, and for each run its identity, type,
+databases, artifacts, source and verdict.
+
+Non-guarantee: the history here is bounded; the repository keeps all runs.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+from pydantic.config import JsonDict
+
+from controller.api.conditions import Condition, ConditionSet
+from controller.api.model import Model, Time
+
+INT32: JsonDict = {"format": "int32"}
+INT64: JsonDict = {"format": "int64"}
+
+CONDITION_TYPES = ("Ready", "JobCreated", "StorageReady", "SidecarReady", "TargetReady")
+HISTORY_LIMIT = 20
+
+
+class Phase(StrEnum):
+    """Where a backup is."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    SCHEDULED = "Scheduled"
+    SUSPENDED = "Suspended"
+
+
+RunStatus = Literal["Running", "Completed", "Failed"]
+RunOutcome = Literal["Succeeded", "SucceededWithWarnings", "PartiallySucceeded", "Failed"]
+
+
+class BackupStats(Model):
+    """Statistics of one backup."""
+
+    size: str | None = None
+    """Size of the stored artifacts, e.g. 1.4Gi."""
+    duration: str | None = None
+    """Duration of the run, e.g. 1m30s."""
+    throughput: str | None = None
+    """Bytes stored in each second of the run, e.g. 85.2Mi/s."""
+    file_count: int | None = Field(default=None, json_schema_extra=INT32)
+    """Number of artifacts of the run."""
+
+
+class RunArtifact(Model):
+    """One artifact of a run: one file for one database."""
+
+    database: str
+    """Name of the database."""
+    path: str
+    """Path of the file below the repository of this backup."""
+    type: str | None = None
+    """FULL or DIFF."""
+    bytes: int | None = Field(default=None, json_schema_extra=INT64)
+    """Size of the stored file in bytes."""
+    sha256: str | None = None
+    """SHA-256 of the stored file."""
+    server: str | None = None
+    """Pod of the server that the data came from."""
+    role: str | None = None
+    """Role of that server for this database: primary or secondary."""
+
+
+class BackupRun(Model):
+    """One execution of the backup."""
+
+    start_time: Time
+    """When the run started."""
+    completion_time: Time | None = None
+    """When the run ended."""
+    status: RunStatus
+    """Running, Completed or Failed."""
+    error: str | None = None
+    """Why the run failed, or which databases are missing, in one line."""
+    stats: BackupStats | None = None
+    """Statistics of this run."""
+    run_id: str | None = Field(default=None, alias="runID")
+    """Identity of the run; the manifest in the repository has the same."""
+    type: str | None = None
+    """What was asked for or, once it is known, what was made: FULL, DIFF or AUTO."""
+    databases: tuple[str, ...] = ()
+    """Databases that have an artifact."""
+    artifacts: tuple[RunArtifact, ...] = ()
+    """The files of the run; cut to what fits, the manifest has all."""
+    source: str | None = None
+    """Servers that the data came from, with their roles."""
+    repository: str | None = None
+    """Where the repository is, e.g. s3://bucket/path/namespace/name."""
+    manifest: str | None = None
+    """Path of the run's manifest below the repository."""
+    verified: bool | None = None
+    """Whether the stored backup was verified after the run; absent when that was not asked for."""
+    outcome: RunOutcome | None = None
+    """Verdict from evidence; only Succeeded and SucceededWithWarnings are good backups."""
+    warnings: tuple[str, ...] = ()
+    """What went otherwise than it should without making the backup bad."""
+
+
+class BackupProgress(Model):
+    """How far the current run is."""
+
+    run_id: str | None = Field(default=None, alias="runID")
+    """Identity of the run."""
+    phase: str
+    """Resolving, Dumping, Uploading, Verifying, Committing or Pruning."""
+    database: str | None = None
+    """Database that is being worked on."""
+    databases_done: int | None = Field(default=None, json_schema_extra=INT32)
+    """Databases that are finished."""
+    databases_total: int | None = Field(default=None, json_schema_extra=INT32)
+    """Databases of this run."""
+    bytes_done: int | None = Field(default=None, json_schema_extra=INT64)
+    """Bytes moved in this phase."""
+    bytes_total: int | None = Field(default=None, json_schema_extra=INT64)
+    """Bytes to move in this phase, when known."""
+    percent: int | None = Field(default=None, ge=0, le=100, json_schema_extra=INT32)
+    """Share that is done, when known."""
+    throughput: str | None = None
+    """Current speed, e.g. 85.2Mi/s."""
+    message: str | None = None
+    """The same for people, in one line."""
+    updated: Time | None = None
+    """When this was last heard of."""
+
+
+class BackupStatus(Model):
+    """What the operator knows about the backup. Written by the operator only."""
+
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    """Ready, JobCreated, StorageReady, TargetReady and SidecarReady, each with its reason."""
+    phase: Phase | None = None
+    """Current phase of the backup."""
+    message: str | None = None
+    """What is going on, in one line."""
+    last_run_time: Time | None = None
+    """When the last backup was started."""
+    last_success_time: Time | None = None
+    """When the last successful backup completed."""
+    next_run_time: Time | None = None
+    """When the next backup is due."""
+    stats: BackupStats | None = None
+    """Statistics of the latest successful backup."""
+    history: tuple[BackupRun, ...] = ()
+    """The last runs, newest first; the repository keeps all of them."""
+    observed_generation: int | None = Field(default=None, json_schema_extra=INT64)
+    """The metadata.generation that this status was computed from."""
+    progress: BackupProgress | None = None
+    """How far the current run is; absent when none is running."""
+
+    @property
+    def condition_set(self) -> ConditionSet:
+        """The conditions as a value that verdicts can be applied to."""
+        return ConditionSet.read(CONDITION_TYPES, self.conditions)
