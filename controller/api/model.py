@@ -36,7 +36,7 @@ class Rule(Generic[M_contra]):
 
 def rfc3339(moment: datetime) -> str:
     """Kubernetes' own precision: seconds, UTC, ``Z``."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M_contra:%SZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
