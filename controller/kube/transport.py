@@ -128,8 +128,8 @@ class Transport:
             # The handshake's answer has lost its body; the same request without the upgrade runs
             # nothing on the server and brings the reason back.
             answer = await self.request("GET", path, query=query)
-            status = answer.status if answer.status >= 400 and error.status == answer.status else error.status
-            raise api_error(status, answer.body) from error
+            same = answer.status == error.status
+            raise api_error(error.status, answer.body if same else error.message.encode()) from error
 
     @contextlib.asynccontextmanager
     async def _opened(
@@ -161,7 +161,7 @@ class Transport:
 
     async def _headers(self, extra: Mapping[str, str]) -> dict[str, str]:
         authorization = await self._config.credentials.authorization()
-        headers = {"Accept": "application/json", **extra}
+        headers = {"Accept": "application/json, */*", **extra}
         return headers if authorization is None else {**headers, "Authorization": authorization}
 
     def _route(self) -> dict[str, Any]:

@@ -1,0 +1,20 @@
+"""Comparing resource versions, which is allowed within one resource of one API server.
+
+Guarantee: pure; a string that is no version in Kubernetes' sense compares as unknown (None), never as
+smaller or greater, so that a caller must decide what to do about it.
+"""
+
+from __future__ import annotations
+
+
+def is_version(text: str) -> bool:
+    """A positive decimal number without a leading zero, of any length."""
+    return text.isascii() and text.isdecimal() and not text.startswith("0")
+
+
+def is_at_least(version: str, other: str) -> bool | None:
+    """Whether ``version`` is ``other`` or newer; None when one of them cannot be compared."""
+    if not is_version(version) or not is_version(other):
+        return None
+    # Longer decimal numbers without leading zeros are greater: no conversion, whatever the size.
+    return (len(version), version) >= (len(other), other)
