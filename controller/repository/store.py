@@ -77,10 +77,11 @@ class Store(Protocol):
 def check_key(key: str) -> str:
     """``key`` itself when it is one that every store keeps as it is; else ``StoreError``.
 
-    Stores differ in what they do to ``..``, ``//`` and percent signs; none of ours ever needs them.
+    Stores differ in what they do to ``..``, ``//`` and percent signs, and names with a leading dot are kept
+    free for what a store needs itself (half-written files).
     """
     parts = key.split("/")
-    if any(not part or part in {".", ".."} or not _is_plain(part) for part in parts):
+    if any(part[:1] in {"", "."} or not _is_plain(part) for part in parts):
         raise StoreError(f"{key!r} is not a valid key")
     return key
 
