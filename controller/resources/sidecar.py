@@ -5,8 +5,9 @@ one annotation, so that everything else of the StatefulSet keeps its owner. A pa
 what we intend differs from what we applied last (a hash in the pod template) or when somebody took it
 out; the live object, filled with defaults, is never compared.
 
-Non-guarantee: the container is at index 1 when the ``neo4j`` container is the only other one, or the
-API server orders merged lists by what is applied; an older one appends.
+Non-guarantee: the API server appends what is applied, so the container is at index 1 where ``neo4j`` is
+the only other one, and last elsewhere. Naming the others to enforce an order would make us co-owner of
+them, and their removal by whoever applies them would fail.
 """
 
 from __future__ import annotations
@@ -124,8 +125,7 @@ def _template(statefulset: StatefulSet, agent: AgentImage) -> JsonObject:
     security = _security_context(statefulset, neo4j)
     return {
         "initContainers": [_install_container(agent, security)],
-        # The first entry owns no field but the key: it tells the server the order.
-        "containers": [{"name": _first_container(statefulset)}, _sidecar_container(neo4j, security)],
+        "containers": [_sidecar_container(neo4j, security)],
         "volumes": [{"name": name, "emptyDir": {}} for name in VOLUMES],
     }
 
@@ -139,11 +139,6 @@ def _neo4j_container(statefulset: StatefulSet) -> Container:
             f"StatefulSet {statefulset.name} has no container {locations.NEO4J_CONTAINER}, but {names}"
         )
     return found
-
-
-def _first_container(statefulset: StatefulSet) -> str:
-    names = (item.name for item in statefulset.spec.template.spec.containers)
-    return next(name for name in names if name != locations.SIDECAR_CONTAINER)
 
 
 def _install_container(agent: AgentImage, security: JsonObject) -> JsonObject:
