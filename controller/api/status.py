@@ -134,6 +134,19 @@ class BackupProgress(Model):
     """When this was last heard of."""
 
 
+class SidecarRecord(Model):
+    """How often the sidecar was put into one StatefulSet, so that nobody is fought over it."""
+
+    stateful_set: str
+    """Name of the StatefulSet."""
+    hash: str
+    """Which sidecar: another one starts counting anew."""
+    patches: int = Field(json_schema_extra=INT32)
+    """How often this sidecar was put in."""
+    request: str
+    """Generation and value of run-now that it was put in for; a new one starts counting anew."""
+
+
 class BackupStatus(Model):
     """What the operator knows about the backup. Written by the operator only."""
 
@@ -160,6 +173,11 @@ class BackupStatus(Model):
     """The metadata.generation that this status was computed from."""
     progress: BackupProgress | None = None
     """How far the current run is; absent when none is running."""
+    answered: str | None = None
+    """The newest request that got its run: generation and, after a slash, the value of run-now. It keeps
+    a one-shot from running again when its Job is gone."""
+    sidecar: tuple[SidecarRecord, ...] = ()
+    """How often the sidecar was put into the target's StatefulSets."""
 
     @property
     def condition_set(self) -> ConditionSet:
