@@ -1,1 +1,1 @@
-"""Neo4j and nothing of Kubernetes: versions, command lines, names, output. Pure: no I/O, clock or randomness."""
+"""Neo4j and nothing of Kubernetes: versions, command lines, names, output. No I/O, clock or randomness."""

@@ -56,8 +56,11 @@ _NOISE = re.compile(
     r"Possible solutions|Usage:|WARNING|Suppressed:)"
 )
 _EXCEPTION = re.compile(r"^(?:Caused by: )?(?:[a-z]\w*\.)+[A-Z]\w*(?:Exception|Error): ")
-_TROUBLE = re.compile(r"\b(error|fail(?:ed|ure)?|exception|unknown|invalid|not found|cannot|lost|refused|no space|"
-                      r"does not|denied|unable)\b", re.IGNORECASE)  # fmt: skip
+_TROUBLE = re.compile(
+    r"\b(error|fail(?:ed|ure)?|exception|unknown|invalid|not found|cannot|lost|refused|no space|"
+    r"does not|denied|unable)\b",
+    re.IGNORECASE,
+)
 
 
 def parse_line(line: str) -> Event | None:

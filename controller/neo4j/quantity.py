@@ -15,6 +15,7 @@ GIB = 1024**3
 
 _KUBERNETES = re.compile(r"^(\d+(?:\.\d*)?|\.\d+)(Ki|Mi|Gi|Ti|Pi|Ei|m|k|M|G|T|P|E|[eE][+-]?\d+)?$")
 _SIZE = re.compile(r"^(\d+)\s*(?:([kKmMgGtT])(?:i[bB]?|[bB])?|[bB])?$")
+_BINARY = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": KIB * GIB}
 _POWER = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
 
 
@@ -42,7 +43,7 @@ def parse_size(text: str) -> int:
     if not match:
         raise BadSize(f"{text!r} is no byte size: write for example 512M or 2G")
     unit = (match[2] or "").lower()
-    return int(match[1]) * KIB ** _POWER.get(unit, 0)
+    return int(match[1]) * _BINARY[unit]
 
 
 def format_size(size: int) -> str:

@@ -6,10 +6,13 @@ do not fit the header are dropped rather than misread. ``address`` is the Bolt a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controller.neo4j.names import normalise
+
+_HEADER = re.compile(r"^(?=.*\bcurrentStatus\b)name,.*$\n?", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +43,13 @@ class HostedDatabase:
 
 
 def parse_topology(output: str) -> list[HostedDatabase]:
-    """Every row below the line that names the columns."""
-    header: list[str] = []
-    rows: list[HostedDatabase] = []
-    for record in _records(output):
-        if "name" in record and "currentStatus" in record:
-            header = [cell or "" for cell in record]
-        elif header and len(record) == len(header):
-            rows.append(_row(dict(zip(header, record, strict=True))))
-    return rows
+    """Every row below the line that names the columns; what stands above that line is ignored."""
+    found = _HEADER.search(output)
+    if not found:
+        return []
+    header = [name.strip() for name in found[0].split(",")]
+    rows = [record for record in _records(output[found.end() :]) if len(record) == len(header)]
+    return [_row(dict(zip(header, record, strict=True))) for record in rows]
 
 
 def _row(cells: dict[str, str | None]) -> HostedDatabase:

@@ -1,0 +1,263 @@
+"""One dump: from a request to a status, with ``neo4j-admin`` doing the work.
+
+Guarantee: every way out is an :class:`AgentStatus` with its cause, except being asked to stop
+(:class:`Interrupted`) and a sidecar that stays busy (:class:`Busy`), which the daemon records; at most
+one JVM of ours runs at a time; a failed run leaves no staging behind unless some of its databases have
+a good artifact. Non-guarantee: a destination that a person named keeps whatever Neo4j wrote there.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from controller.agent import space
+from controller.agent.clock import now_text
+from controller.agent.destination import Refused, container_path, prepare, prepare_temporary
+from controller.agent.lock import JVM_LOCK, Busy, Held, held
+from controller.agent.meter import Meter
+from controller.agent.places import remove_tree
+from controller.agent.process import Interrupted, Launch, stream
+from controller.agent.surroundings import (
+    NotFound,
+    admin_env,
+    configuration,
+    memory_limit,
+    oom_kills,
+    program,
+)
+from controller.agent.verdict import Call, Evidence, Verdict, judge
+from controller.agent.workshop import Workshop, neo4j_version
+from controller.neo4j import commands, names
+from controller.neo4j.arguments import Extra, parse_arguments
+from controller.neo4j.inspect import Inspected, parse_inspect
+from controller.neo4j.memory import MemoryPlan, plan_memory
+from controller.neo4j.names import ALL
+from controller.neo4j.output import last_error
+from controller.neo4j.quantity import BadSize, human, parse_size
+from controller.neo4j.versions import Version
+from controller.wire.messages import AgentStatus, BackupRequest, RunState
+
+__all__ = ["Busy", "Interrupted", "perform"]
+
+LOCK_PATIENCE_SECONDS = 300.0
+"""A topology question may hold the JVM lock when a dump's turn comes."""
+_ADDRESS = re.compile(r"^[A-Za-z0-9._\[\]:-]+$")
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A request that was checked, with everything decided that can be decided before the dump."""
+
+    request: BackupRequest
+    databases: tuple[str, ...]
+    version: Version
+    extra: Extra
+    memory: MemoryPlan
+    addresses: tuple[str, ...]
+    destination: Path
+    temporary: Path
+
+    def command(self, databases: tuple[str, ...]) -> commands.Backup:
+        return commands.Backup(
+            databases=databases,
+            to_path=str(self.destination),
+            temp_path=str(self.temporary),
+            type=self.request.type,
+            from_addresses=self.addresses,
+            compress=self.request.compress,
+            page_cache=self.memory.page_cache,
+            include_metadata=self.extra.include_metadata,
+            extra=self.extra.flags,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """One dump's tools."""
+
+    workshop: Workshop
+    admin: str
+    launch: Launch
+    meter: Meter
+
+
+def perform(request: BackupRequest, workshop: Workshop) -> AgentStatus:
+    """Dump what ``request`` asks for. Raises :class:`Interrupted`, :class:`Busy`."""
+    started = AgentStatus(
+        run_id=request.run_id,
+        state=RunState.RUNNING,
+        started=now_text(),
+        type=request.type,
+        path=container_path(request),
+    )
+    try:
+        status = _perform(request, workshop, started)
+    except (Refused, NotFound) as refused:
+        status = _failed(started, str(refused))
+    except subprocess.TimeoutExpired as late:
+        status = _failed(started, f"{Path(late.cmd[0]).name} gave no answer within {late.timeout:.0f}s")
+    except OSError as error:
+        status = _failed(started, f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+    finally:
+        remove_tree(workshop.places.temporary(request.run_id))
+    if not status.artifacts or request.path:
+        remove_tree(workshop.places.run_directory(request.run_id))
+    return status
+
+
+def requested_databases(request: BackupRequest) -> tuple[str, ...]:
+    """Normalised exact names, or ``*`` alone. Raises :class:`Refused`."""
+    asked = request.databases or ((request.database,) if request.database else (ALL,))
+    refusals = [reason for reason in map(names.refusal, asked) if reason]
+    if refusals:
+        raise Refused("; ".join(refusals))
+    normalised = tuple(dict.fromkeys(map(names.normalise, asked)))
+    return (ALL,) if ALL in normalised else normalised
+
+
+def _perform(request: BackupRequest, workshop: Workshop, started: AgentStatus) -> AgentStatus:
+    databases = requested_databases(request)
+    admin = program("neo4j-admin", workshop.env)
+    with held(workshop.journal.directory / JVM_LOCK, LOCK_PATIENCE_SECONDS, workshop.should_stop) as lock:
+        version = neo4j_version(workshop, admin, lock)
+        extra = _extra(request, version)
+        temporary = prepare_temporary(request, workshop.places, extra.temp_path)
+        try:
+            job = _decide(request, workshop, (databases, version, extra), temporary)
+            verdict = _run(job, _bench(job, workshop, admin, lock))
+        finally:
+            remove_tree(temporary)
+    notes = (job.memory.note,) if job.memory.note else ()
+    return _conclude(msgspec.structs.replace(started, neo4j_version=str(version), warnings=notes), verdict)
+
+
+def _extra(request: BackupRequest, version: Version) -> Extra:
+    arguments = list(request.additional_args)
+    if not any(argument.startswith("--include-metadata") for argument in arguments):
+        arguments.append(f"--include-metadata={request.include_metadata}")
+    extra = parse_arguments(arguments, version)
+    if extra.refusals:
+        raise Refused("; ".join(extra.refusals))
+    return extra
+
+
+def _decide(
+    request: BackupRequest,
+    workshop: Workshop,
+    asked: tuple[tuple[str, ...], Version, Extra],
+    temporary: Path,
+) -> _Job:
+    databases, version, extra = asked
+    destination = prepare(request, workshop.places)
+    space.check(workshop.places, databases, request.compress, destination, temporary)
+    return _Job(
+        request=request,
+        databases=databases,
+        version=version,
+        extra=extra,
+        memory=plan_memory(memory_limit(), _page_cache(request.page_cache)),
+        addresses=_addresses(request, workshop),
+        destination=destination,
+        temporary=temporary,
+    )
+
+
+def _page_cache(text: str) -> int | None:
+    try:
+        return parse_size(text) if text else None
+    except BadSize as error:
+        raise Refused(f"pageCache: {error}") from None
+
+
+def _addresses(request: BackupRequest, workshop: Workshop) -> tuple[str, ...]:
+    """This pod's own server: one unreachable server more would turn the exit code into 1."""
+    for address in request.from_addresses:
+        if not _ADDRESS.match(address):
+            raise Refused(f"{address!r} is no address of a backup listener: write host:port")
+    settings = configuration(workshop.env)
+    if not request.from_addresses and not settings.is_backup_enabled():
+        raise Refused("server.backup.enabled is false on this server: set it to true to back it up")
+    return request.from_addresses or (settings.backup_address(),)
+
+
+def _bench(job: _Job, workshop: Workshop, admin: str, lock: Held) -> _Bench:
+    total = 0 if job.databases == (ALL,) else len(job.databases)
+    directories = (job.destination, job.temporary)
+    meter = Meter(workshop, job.request.run_id, directories, total)
+    meter.baseline = meter.measure()
+    workplace = workshop.places.run_directory(job.request.run_id)
+    workplace.mkdir(parents=True, exist_ok=True)
+    return _Bench(workshop, admin, Launch(admin_env(workshop.env, job.memory.heap), workplace, lock), meter)
+
+
+def _run(job: _Job, bench: _Bench) -> Verdict:
+    before = _files(job.destination)
+    calls = [_call(job, bench, databases) for databases in commands.split_calls(job.databases)]
+    bench.meter.write("inspecting")
+    added = {name: size for name, size in _files(job.destination).items() if name not in before}
+    evidence = Evidence(
+        requested=job.databases,
+        calls=tuple(calls),
+        inspected=_inspect(job, bench) if added else (),
+        files=added,
+        store_sizes=space.store_sizes(bench.workshop.places),
+    )
+    return judge(evidence)
+
+
+def _call(job: _Job, bench: _Bench, databases: tuple[str, ...]) -> Call:
+    command = job.command(databases).argv(bench.admin)
+    bench.workshop.say(f"{' '.join(command)} (HEAP_SIZE={bench.launch.env['HEAP_SIZE']})")
+    bench.meter.start_call()
+    kills = oom_kills()
+    code = stream(bench.launch, command, bench.meter.line, bench.meter.tick)
+    error = last_error(bench.meter.lines) if code else ""
+    if code and oom_kills() > kills:
+        error = _out_of_memory(job.memory)
+    for leftover in job.temporary.iterdir():
+        # the next call insists on an empty directory
+        remove_tree(leftover)
+    return Call(databases, code, tuple(bench.meter.events), error)
+
+
+def _out_of_memory(memory: MemoryPlan) -> str:
+    limit = memory_limit()
+    return (
+        f"the kernel killed it for memory: heap {human(memory.heap)}, page cache {human(memory.page_cache)}, "
+        f"container limit {human(limit) if limit else 'none'}; raise the sidecar's memory limit"
+    )
+
+
+def _inspect(job: _Job, bench: _Bench) -> tuple[Inspected, ...]:
+    lines: list[str] = []
+    command = commands.inspect(bench.admin, job.version, str(job.destination))
+    code = stream(bench.launch, command, lines.append, bench.meter.tick)
+    if code:
+        bench.workshop.say(f"backup inspect ended with exit code {code}: {last_error(lines)}")
+    return tuple(parse_inspect("\n".join(lines)))
+
+
+def _files(directory: Path) -> dict[str, int]:
+    return {entry.name: entry.stat().st_size for entry in directory.iterdir() if entry.is_file()}
+
+
+def _conclude(status: AgentStatus, verdict: Verdict) -> AgentStatus:
+    return msgspec.structs.replace(
+        status,
+        state=RunState.FAILED if verdict.error else RunState.SUCCEEDED,
+        finished=now_text(),
+        exit_code=verdict.exit_code,
+        artifacts=verdict.artifacts,
+        failures=verdict.failures,
+        warnings=status.warnings + verdict.warnings,
+        error=verdict.error,
+    )
+
+
+def _failed(status: AgentStatus, error: str) -> AgentStatus:
+    return msgspec.structs.replace(status, state=RunState.FAILED, finished=now_text(), error=error)
