@@ -46,15 +46,15 @@ class Store(Generic[T]):
         """The object, or None. Objects of the cluster have the namespace ``""``."""
         return self._content.objects.get((namespace, name))
 
+    def by_index(self, index: str, value: Hashable) -> list[T]:
+        """The objects that ``index`` finds under ``value``."""
+        return [*self._content.indexes[index].get(value, {}).values()]
+
     def list(self, namespace: str | None = None) -> list[T]:
         """All objects, or all of one namespace."""
         if namespace is None:
             return [*self._content.objects.values()]
         return [*self._content.spaces.get(namespace, {}).values()]
-
-    def by_index(self, index: str, value: Hashable) -> list[T]:
-        """The objects that ``index`` finds under ``value``."""
-        return [*self._content.indexes[index].get(value, {}).values()]
 
     def __len__(self) -> int:
         return len(self._content.objects)
