@@ -82,7 +82,10 @@ class BackupTarget(Model):
                 syntax.DNS_SUBDOMAIN if it.kind == "Cluster" else syntax.DATABASE_NAME, it.name
             ),
         ),
-        _text_rule("namespace", "namespace", syntax.DNS_LABEL, "namespace must be the name of a namespace"),
+        # CEL reserves the word namespace; Kubernetes spells such fields with underscores.
+        _text_rule(
+            "__namespace__", "namespace", syntax.DNS_LABEL, "namespace must be the name of a namespace"
+        ),
         _text_rule(
             "clusterRef", "cluster_ref", syntax.DNS_SUBDOMAIN, "clusterRef must be the name of a deployment"
         ),

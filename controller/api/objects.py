@@ -20,7 +20,7 @@ class Slim(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", 
     """Base of the slim types."""
 
 
-def _detach(struct: msgspec.Struct, *names: str) -> None:
+def detach(struct: msgspec.Struct, *names: str) -> None:
     # A Raw is a view that would keep the whole list response alive.
     for name in names:
         value = getattr(struct, name)
@@ -111,7 +111,7 @@ class Neo4jBackup(Object, frozen=True, gc=False, kw_only=True, rename="camel"):
     status: Raw = Raw(b"{}")
 
     def __post_init__(self) -> None:
-        _detach(self, "spec", "status")
+        detach(self, "spec", "status")
 
 
 class Condition(Slim, frozen=True, gc=False, kw_only=True, rename="camel"):
@@ -139,7 +139,7 @@ class Container(Slim, frozen=True, gc=False, kw_only=True, rename="camel"):
     security_context: Raw | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        _detach(self, "env", "env_from", "volume_mounts", "security_context")
+        detach(self, "env", "env_from", "volume_mounts", "security_context")
 
 
 class Named(Slim, frozen=True, gc=False, kw_only=True, rename="camel"):
@@ -158,7 +158,7 @@ class PodTemplateSpec(Slim, frozen=True, gc=False, kw_only=True, rename="camel")
     image_pull_secrets: tuple[Named, ...] | None = None
 
     def __post_init__(self) -> None:
-        _detach(self, "security_context")
+        detach(self, "security_context")
 
 
 class PodTemplate(Slim, frozen=True, gc=False, kw_only=True, rename="camel"):

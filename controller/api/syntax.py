@@ -39,7 +39,6 @@ RESERVED_ARGUMENTS = (
     "type",
     "compress",
     "pagecache",
-    "include-metadata",
     "inspect-path",
     "additional-config",
     "expand-commands",
