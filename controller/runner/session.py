@@ -1,7 +1,8 @@
 """Talking to an agent, whatever carries the conversation.
 
 Guarantee: a cut connection is followed up by another one and never by a second dump; a request counts
-as accepted only when the agent has answered with the hash of exactly what was sent.
+as accepted only when the agent has answered with the hash of exactly what was sent; a connection that
+is silent for longer than an agent ever is counts as cut.
 
 Non-guarantee: an agent that is gone for longer than the patience given is reported as lost although
 its dump may still finish; the staging of such a run is the agent's own to clean.
@@ -9,36 +10,55 @@ its dump may still finish; the staging of such a run is the agent's own to clean
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
+import anyio
+import msgspec
+
+from controller.runner.groups import unwrapped
 from controller.wire.messages import (
     Accepted,
     AgentProgress,
     AgentStatus,
     BackupRequest,
+    RunState,
     ServeReady,
     ServeRequest,
     TopologyAnswer,
+    encode,
 )
 
 STDOUT = 1
-STDERR = 2
+USAGE = 64
+T = TypeVar("T")
+M = TypeVar("M", bound=msgspec.Struct)
+
+
+class SessionError(Exception):
+    """Base of what a conversation can end with; one line."""
+
+
+class Cut(SessionError):
+    """The way to the agent broke; the verb may or may not have done its work. Ask again."""
+
+
+class AgentLost(SessionError):
+    """The agent could not be reached for as long as patience lasted."""
+
+
+class AgentRefused(SessionError):
+    """The agent, or the API server on the way, said no; asking again gives the same answer."""
 
 
 class Conversation(Protocol):
     """One running verb: ``controller.kube``'s exec session, or a local process in tests."""
 
-    @property
-    def exit_code(self) -> int | None:
-        """After the end; ``None`` while it runs and when the connection ended without one."""
-        ...
-
-    @property
-    def error(self) -> str:
-        """After the end: why, when it was not a plain exit with 0."""
-        ...
+    exit_code: int | None
+    """After the end: the verb's own."""
 
     async def send(self, data: bytes) -> None:
         """Feed standard input."""
@@ -50,7 +70,7 @@ class Conversation(Protocol):
 
 
 class Dial(Protocol):
-    """Starts a verb of one agent."""
+    """Starts a verb of one agent; what breaks on the way is raised as :class:`SessionError`."""
 
     def __call__(self, *verb: str) -> AbstractAsyncContextManager[Conversation]:
         """Leaving the context ends the conversation, and with it the verb's standard input."""
@@ -82,9 +102,233 @@ class AgentSession(Protocol):
         ...
 
     def fetch(self, run_id: str, file: str, offset: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """The artifact's bytes from ``offset`` on; a cut connection is an early end, not an error."""
+        """The artifact's bytes from ``offset`` on. A cut may look like an early end: count."""
         ...
 
     async def release(self, run_id: str) -> None:
         """Let the agent remove the staging of a run."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds; how long to put up with what."""
+
+    answer: float = 120.0
+    """For a verb that answers once. A topology may wait for a JVM to start."""
+    silence: float = 30.0
+    """Without a line from ``follow``, which says something every 2 seconds."""
+    absence: float = 300.0
+    """Without any word from the agent: a container that restarts, an API server that rolls over."""
+    pause: float = 1.0
+    """Between two tries."""
+
+
+class VerbSession:
+    """The verbs of DESIGN's agent over any :class:`Dial`."""
+
+    def __init__(self, name: str, dial: Dial, patience: Patience | None = None) -> None:
+        self._name = name
+        self._dial = dial
+        self._patience = patience or Patience()
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def submit(self, request: BackupRequest) -> Accepted:
+        return await self._again_until_said(lambda: self._submit(encode(request)))
+
+    async def follow(self, run_id: str, report: Callable[[AgentProgress], None]) -> AgentStatus:
+        heard = [anyio.current_time()]
+
+        def note(progress: AgentProgress) -> None:
+            heard[0] = anyio.current_time()
+            report(progress)
+
+        while True:
+            try:
+                return await self._follow(run_id, note)
+            except Cut as cut:
+                if anyio.current_time() - heard[0] > self._patience.absence:
+                    raise AgentLost(
+                        f"not heard from for {self._patience.absence:.0f}s: {cut}"
+                    ) from cut
+            await anyio.sleep(self._patience.pause)
+
+    async def topology(self) -> TopologyAnswer:
+        return await self._again_until_said(lambda: self._answer(TopologyAnswer, b"", "topology"))
+
+    @asynccontextmanager
+    async def serve(self, request: ServeRequest) -> AsyncIterator[ServeReady]:
+        async with self._dial("serve") as conversation:
+            await conversation.send(encode(request) + b"\n")
+            output = _Output(conversation)
+            with _at_most(self._patience.answer, "serve"):
+                line = await output.line()
+            if line is None:
+                raise _verdict(output, "serve")
+            with unwrapped():
+                async with anyio.create_task_group() as tasks:
+                    # Somebody has to read, or nobody answers the API server's pings.
+                    tasks.start_soon(output.drain)
+                    yield _decoded(line, ServeReady)
+                    tasks.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def fetch(self, run_id: str, file: str, offset: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        async with self._dial("fetch", run_id, file, str(offset)) as conversation:
+            yield self._bytes(_Output(conversation))
+
+    async def release(self, run_id: str) -> None:
+        await self._again_until_said(lambda: self._ask(b"", "release", run_id))
+
+    async def _submit(self, line: bytes) -> Accepted:
+        accepted = await self._answer(Accepted, line + b"\n", "submit")
+        if accepted.sha256 != hashlib.sha256(line).hexdigest():
+            raise Cut("the request arrived damaged")
+        return accepted
+
+    async def _follow(self, run_id: str, report: Callable[[AgentProgress], None]) -> AgentStatus:
+        async with self._dial("follow", run_id) as conversation:
+            output = _Output(conversation)
+            status: AgentStatus | None = None
+            while True:
+                with _at_most(self._patience.silence, "follow"):
+                    line = await output.line()
+                if line is None:
+                    break
+                if _is_progress(line):
+                    report(_decoded(line, AgentProgress))
+                else:
+                    status = _decoded(line, AgentStatus)
+            if status is None:
+                raise _verdict(output, "follow")
+            return status
+
+    async def _answer(self, type_: type[M], sent: bytes, *verb: str) -> M:
+        lines = await self._ask(sent, *verb)
+        if not lines:
+            raise Cut(f"{verb[0]} ended without an answer")
+        return _decoded(lines[-1], type_)
+
+    async def _ask(self, sent: bytes, *verb: str) -> list[bytes]:
+        """Run one verb to its end."""
+        with _at_most(self._patience.answer, verb[0]):
+            async with self._dial(*verb) as conversation:
+                if sent:
+                    await conversation.send(sent)
+                output = _Output(conversation)
+                lines = [line async for line in output.lines()]
+                if output.exit_code:
+                    raise _verdict(output, verb[0])
+                return lines
+        raise AssertionError("unreachable")
+
+    async def _bytes(self, output: _Output) -> AsyncIterator[bytes]:
+        async for chunk in output.chunks():
+            yield chunk
+        if output.exit_code:
+            raise _verdict(output, "fetch")
+
+    async def _again_until_said(self, ask: Callable[[], Awaitable[T]]) -> T:
+        since = anyio.current_time()
+        while True:
+            try:
+                return await ask()
+            except Cut as cut:
+                if anyio.current_time() - since > self._patience.absence:
+                    raise AgentLost(str(cut)) from cut
+            await anyio.sleep(self._patience.pause)
+
+
+class _Output:
+    """Standard output by lines or by chunks; the tail of standard error for the message."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._source = aiter(conversation)
+        self._partial = b""
+        self._complaint = b""
+        self._ready: list[bytes] = []
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._conversation.exit_code
+
+    @property
+    def complaint(self) -> str:
+        lines = self._complaint.decode("utf-8", "replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        async for channel, data in self._source:
+            if channel == STDOUT:
+                yield data
+            else:
+                self._complaint = (self._complaint + data)[-4096:]
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        while (line := await self.line()) is not None:
+            yield line
+
+    async def line(self) -> bytes | None:
+        """The next complete line without its newline; ``None`` at the end."""
+        while not self._ready:
+            data = await self._next()
+            if data is None:
+                return None
+            *complete, self._partial = (self._partial + data).split(b"\n")
+            self._ready = [line for line in complete if line.strip()]
+        return self._ready.pop(0)
+
+    async def drain(self) -> None:
+        """Read on until the verb ends; how it ends is found out by whoever uses its listener."""
+        try:
+            while await self._next() is not None:
+                pass
+        except SessionError:
+            return
+
+    async def _next(self) -> bytes | None:
+        async for channel, data in self._source:
+            if channel == STDOUT:
+                return data
+            self._complaint = (self._complaint + data)[-4096:]
+        return None
+
+
+class _State(msgspec.Struct):
+    state: RunState
+
+
+def _is_progress(line: bytes) -> bool:
+    return _decoded(line, _State).state in (RunState.QUEUED, RunState.RUNNING)
+
+
+def _decoded(line: bytes, type_: type[M]) -> M:
+    try:
+        return msgspec.json.decode(line, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Cut(f"the agent's answer is not understood: {error}") from error
+
+
+def _verdict(output: _Output, verb: str) -> SessionError:
+    """What an end without the expected answer means."""
+    said = output.complaint or "no reason given"
+    if output.exit_code == USAGE and verb == "submit":
+        # Input through exec can be cut short in silence: the agent then reads a damaged line.
+        return Cut(f"submit: {said}")
+    if not output.exit_code:
+        return Cut(f"{verb} ended early")
+    return AgentRefused(f"agent {verb} ended with exit code {output.exit_code}: {said}")
+
+
+@contextmanager
+def _at_most(seconds: float, verb: str) -> Iterator[None]:
+    """A time limit whose end counts as a cut connection."""
+    try:
+        with anyio.fail_after(seconds):
+            yield
+    except TimeoutError as error:
+        raise Cut(f"{verb}: no answer within {seconds:.0f}s") from error
