@@ -1,0 +1,124 @@
+"""Workers: take a key, reconcile it, and turn the outcome into what the queue does next.
+
+Guarantee: the outcome policy is in one place, :func:`settle`. A key is reconciled by one worker at a
+time. Whatever a reconcile raises counts against that key only; the worker goes on. When the queue shuts
+down, workers finish the key in hand and end.
+
+Non-guarantee: reconcile is level-triggered: it gets a key, never a reason, and may be called at any time
+without one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import anyio
+import structlog
+
+from controller.kube import metrics
+from controller.kube.errors import KubeError
+from controller.kube.workqueue import WorkQueue
+
+K = TypeVar("K", bound=Hashable)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """All is as it should be; look again after ``requeue_after`` seconds, if set."""
+
+    requeue_after: float | None = None
+
+
+class TerminalError(Exception):
+    """Trying again is pointless until the object changes."""
+
+
+class ReconcileTimeout(Exception):
+    """A reconcile took longer than it may."""
+
+
+Reconcile = Callable[[K], Awaitable[Done]]
+
+
+async def run_workers(
+    queue: WorkQueue[K],
+    reconcile: Reconcile[K],
+    concurrency: int = 4,
+    *,
+    timeout: float | None = None,  # noqa: ASYNC109 — a limit per key, not of this call
+) -> None:
+    """Reconcile keys with ``concurrency`` workers until the queue is shut down and empty."""
+    if concurrency < 1:
+        raise ValueError("at least one worker is needed")
+    bounded = reconcile if timeout is None else _limited(reconcile, timeout)
+    async with anyio.create_task_group() as group:
+        for _ in range(concurrency):
+            group.start_soon(_work, queue, bounded)
+
+
+async def _work(queue: WorkQueue[K], reconcile: Reconcile[K]) -> None:
+    while (key := await queue.get()) is not None:
+        try:
+            with structlog.contextvars.bound_contextvars(reconcile=next(_IDS), key=_printed(key)):
+                settle(queue, key, await _outcome(reconcile, key))
+        finally:
+            queue.done(key)
+
+
+async def _outcome(reconcile: Reconcile[K], key: K) -> Done | Exception:
+    try:
+        return await reconcile(key)
+    except Exception as error:
+        # Cancellation is no Exception, so stopping the worker still stops it.
+        return error
+
+
+def settle(queue: WorkQueue[K], key: K, outcome: Done | Exception) -> None:
+    """The only place that knows what an outcome means for the queue."""
+    if isinstance(outcome, Done):
+        queue.forget(key)
+        _count(queue, "done" if outcome.requeue_after is None else "requeued")
+        if outcome.requeue_after is not None:
+            queue.add_after(key, outcome.requeue_after)
+    elif isinstance(outcome, TerminalError):
+        queue.forget(key)
+        _count(queue, "terminal")
+        log.error("given up until the object changes", controller=queue.name, error=str(outcome))
+    else:
+        _count(queue, "error")
+        delay = queue.add_rate_limited(key, at_least=getattr(outcome, "retry_after", None) or 0.0)
+        _explain(queue, outcome, delay)
+
+
+def _explain(queue: WorkQueue[K], error: Exception, delay: float) -> None:
+    if isinstance(error, KubeError | ReconcileTimeout):
+        log.warning("will try again", controller=queue.name, error=str(error), seconds=round(delay, 1))
+        return
+    metrics.CRASHES.labels(queue.name).inc()
+    log.error("reconcile crashed", controller=queue.name, seconds=round(delay, 1), exc_info=error)
+
+
+def _limited(reconcile: Reconcile[K], seconds: float) -> Reconcile[K]:
+    async def limited(key: K) -> Done:
+        with anyio.move_on_after(seconds) as scope:
+            return await reconcile(key)
+        assert scope.cancelled_caught
+        raise ReconcileTimeout(f"not finished within {seconds:g} s")
+
+    return limited
+
+
+def _count(queue: WorkQueue[K], outcome: str) -> None:
+    metrics.RECONCILES.labels(queue.name, outcome).inc()
+
+
+def _printed(key: Hashable) -> str:
+    return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)
+
+
+_IDS = itertools.count(1)

@@ -1,0 +1,231 @@
+"""Leader election on a Lease: the driver of :mod:`controller.kube.lease`.
+
+Guarantee: ``lead`` runs only while this process holds the lease and its last renewal was sent less than
+the renew deadline ago; then its scope is cancelled at once, without a drain, and :class:`LeaseLost` is
+raised, after which the process must exit. The lease is released only after ``lead`` has ended. Lease
+requests use a client of their own, so a hung or throttled request elsewhere cannot cost the lease.
+
+Non-guarantee: not fencing (see :mod:`controller.kube.lease`); a blocked event loop stops renewing.
+Before a step that must not be repeated, ask :meth:`LeaderElector.may_act`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+import structlog
+
+from controller.kube import chance, metrics
+from controller.kube.client import Client
+from controller.kube.config import ClusterConfig
+from controller.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
+from controller.kube.lease import (
+    RETRY_JITTER,
+    LeaseTimes,
+    Observed,
+    Record,
+    Wait,
+    decide,
+    observe,
+    released,
+)
+from controller.kube.resource import LEASES
+
+RELEASE_SECONDS = 5.0
+WATCHDOG_TOLERANCE_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class LeaseLost(KubeError):
+    """Another process leads, or nobody knows: this one must end."""
+
+
+class LeaderElector:
+    """One candidate. ``identity`` must be unique for every process, not only for every pod."""
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        *,
+        namespace: str,
+        name: str,
+        identity: str,
+        times: LeaseTimes | None = None,
+        jitter: chance.Jitter = chance.jitter,
+    ) -> None:
+        if not identity:
+            raise ValueError("a candidate needs an identity: the empty one means that nobody holds the lease")
+        self.times = times or LeaseTimes()
+        self.identity = identity
+        self._namespace, self._name, self._jitter = namespace, name, jitter
+        self._client = Client(config, timeout=max(1.0, self.times.renew_deadline / 2))
+        self._seen: Observed | None = None
+        self._lease: dict[str, Any] | None = None
+        """The Lease as last read or written, while its version can still be the newest."""
+        self._renewed = float("-inf")
+        self._lost: str | None = None
+        self.leading = False
+
+    @property
+    def holder(self) -> str:
+        """Who held the lease when we last looked; empty for nobody."""
+        return self._seen.record.holder if self._seen else ""
+
+    @property
+    def term(self) -> int:
+        """Grows with every change of the holder; receivers of commands refuse a lower one."""
+        return self._seen.record.transitions if self._seen else 0
+
+    def may_act(self, margin: float = 1.0) -> bool:
+        """Whether we lead and will for another ``margin`` seconds even if no renewal succeeds."""
+        return self.leading and anyio.current_time() < self._renewed + self.times.renew_deadline - margin
+
+    def check(self) -> str | None:
+        """A liveness check: what is wrong when we believe that we lead but stopped renewing."""
+        silence = anyio.current_time() - self._renewed
+        if self.leading and silence > self.times.duration + WATCHDOG_TOLERANCE_SECONDS:
+            return f"leading without having renewed for {silence:.0f} s"
+        return None
+
+    async def run(self, lead: Callable[[int], Awaitable[None]], stop: anyio.Event) -> None:
+        """Wait for the lease, then run ``lead(term)``; return when it returns, or on ``stop`` before.
+
+        ``lead`` must look at ``stop`` itself: while it finishes its work the lease is still renewed.
+        """
+        async with self._client:
+            if not await self._acquire(stop):
+                return
+            try:
+                await self._hold(lead)
+            finally:
+                self._note_leading(False)
+                if self._lost is None:
+                    await self._release()
+            if self._lost is not None:
+                raise LeaseLost(self._lost)
+
+    async def _acquire(self, stop: anyio.Event) -> bool:
+        while not stop.is_set():
+            if await self._attempt():
+                self._note_leading(True)
+                log.info("leading", lease=self._name, identity=self.identity, term=self.term)
+                return True
+            with anyio.move_on_after(self.times.retry * (1.0 + RETRY_JITTER * self._jitter())):
+                await stop.wait()
+        return False
+
+    async def _hold(self, lead: Callable[[int], Awaitable[None]]) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._renew, group.cancel_scope)
+            await lead(self.term)
+            group.cancel_scope.cancel()
+
+    async def _renew(self, leading: anyio.CancelScope) -> None:
+        """Renew until the lease is lost, then cancel ``leading``."""
+        while self._lost is None:
+            await anyio.sleep(self.times.retry)
+            deadline = self._renewed + self.times.renew_deadline
+            renewed = False
+            # Measured from the last renewal, not from this round: a request that hangs cannot add to it.
+            with anyio.CancelScope(deadline=deadline):
+                renewed = await self._attempt()
+            if renewed:
+                continue
+            if self.holder not in ("", self.identity):
+                self._lost = f"{self.holder} took the lease {self._name}"
+            elif anyio.current_time() >= deadline:
+                self._lost = f"the lease {self._name} could not be renewed in time"
+        log.error("lost the lease", reason=self._lost)
+        self._note_leading(False)
+        leading.cancel()
+
+    async def _attempt(self) -> bool:
+        """One round; True when the lease is ours as of now."""
+        try:
+            if not (self._lease is not None and self.leading):
+                await self._look()
+            return await self._write_if_possible()
+        except (Conflict, AlreadyExists, NotFound):
+            # Somebody else wrote first, or deleted it: the next round looks before it writes.
+            self._lease = None
+        except KubeError as error:
+            self._lease = None
+            log.warning("lease request failed", lease=self._name, error=str(error))
+        if not self.leading:
+            return False
+        return await self._look_again()
+
+    async def _look_again(self) -> bool:
+        """After a failed renewal: read, and write if it is still ours."""
+        try:
+            await self._look()
+            return await self._write_if_possible()
+        except KubeError:
+            self._lease = None
+            return False
+
+    async def _look(self) -> None:
+        try:
+            lease = await self._client.get(LEASES, self._name, self._namespace)
+        except NotFound:
+            self._lease = self._seen = None
+            return
+        self._note(lease)
+
+    def _note(self, lease: dict[str, Any]) -> None:
+        self._lease = lease
+        record = Record.from_spec(lease.get("spec") or {})
+        self._seen = observe(self._seen, record, anyio.current_time())
+
+    async def _write_if_possible(self) -> bool:
+        sent = anyio.current_time()
+        seen = self._seen if self._lease is not None else None
+        verdict = decide(self.identity, seen, sent, _stamp(), self.times)
+        if isinstance(verdict, Wait):
+            return False
+        if self.leading and verdict.taking and seen is not None:
+            # Somebody emptied or took our lease. Taking it back would hide that another one led.
+            return False
+        await self._write(verdict.record)
+        self._renewed = sent
+        return True
+
+    async def _write(self, record: Record) -> None:
+        if self._lease is None:
+            metadata = {"name": self._name, "namespace": self._namespace}
+            lease = {
+                "apiVersion": LEASES.api_version,
+                "kind": LEASES.kind,
+                "metadata": metadata,
+                "spec": record.to_spec(),
+            }
+            self._note(await self._client.create(LEASES, lease))
+        else:
+            spec = {**(self._lease.get("spec") or {}), **record.to_spec()}
+            self._note(await self._client.replace(LEASES, {**self._lease, "spec": spec}))
+
+    async def _release(self) -> None:
+        with anyio.move_on_after(RELEASE_SECONDS, shield=True):
+            for _ in range(3):
+                try:
+                    await self._look()
+                    if self._seen is None or self._seen.record.holder != self.identity:
+                        return
+                    await self._write(released(self._seen.record, _stamp()))
+                    log.info("released the lease", lease=self._name)
+                    return
+                except KubeError as error:
+                    log.warning("could not release the lease", lease=self._name, error=str(error))
+                    await anyio.sleep(self.times.retry / 10)
+
+    def _note_leading(self, leading: bool) -> None:
+        self.leading = leading
+        metrics.LEADING.labels(self._name).set(1 if leading else 0)
+
+
+def _stamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
