@@ -147,8 +147,8 @@ def build_root(spec: dict[str, typing.Any]) -> None:
     tree = Tree("/")
     tree.children |= {"dev": Tree("/dev"), "tmp": Tree()}
     tree.children["dev"].children["shm"] = Tree()
-    for entry in _entries(spec):
-        tree.put(entry)
+    for entry in _entries(spec):  # at the places where the host's links lead: /var/run is /run
+        tree.put(entry._replace(target=os.path.realpath(entry.target)))
     for name in ("proc", "tmp", HOST.strip("/")):
         os.makedirs(os.path.join(root, name), exist_ok=True)
     os.chmod(os.path.join(root, "tmp"), 0o1777)
@@ -163,10 +163,9 @@ def build_root(spec: dict[str, typing.Any]) -> None:
 
 
 def _entries(spec: dict[str, typing.Any]) -> list[Entry]:
-    """Parents before children, at the places where the host's links lead (``/var/run`` is ``/run``)."""
+    """Parents before children, and an image's tree before a volume at the same place."""
     entries = [Entry(**entry) for entry in spec["mounts"]]
-    placed = [entry._replace(target=os.path.realpath(entry.target)) for entry in entries]
-    return sorted(placed, key=lambda entry: (entry.target.count("/"), entry.volume))
+    return sorted(entries, key=lambda entry: (entry.target.count("/"), entry.volume))
 
 
 def _mount_proc(target: str) -> None:

@@ -7,16 +7,40 @@ Non-guarantee: no isolation of network, users, memory or CPU; a container sees t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import datetime
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from anyio.abc import ByteReceiveStream, ByteSendStream
+import anyio
+from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
 
+from hack.devcluster.addresses import AddressPool, cluster_names, hosts_file, write_in_place
+from hack.devcluster.container_state import ContainerState
+from hack.devcluster.containers import ENV_MODE, Isolation, StartError, detect
+from hack.devcluster.environment import PodFacts
+from hack.devcluster.errors import ApiStatus
 from hack.devcluster.images import ImageCatalog
+from hack.devcluster.logs import LogOptions
+from hack.devcluster.objects import is_deleting, timestamp
+from hack.devcluster.pods import Host, PodWorker
 from hack.devcluster.registry import Registry
+from hack.devcluster.shapes import (
+    NODES,
+    PODS,
+    SERVICES,
+    Object,
+    is_finished,
+    name_of,
+    namespace_of,
+    now,
+    uid_of,
+)
+from hack.devcluster.volumes import VolumeMaker
+
+__all__ = ["ApiAccess", "LogOptions", "Node", "NodeError", "Process"]
 
 
 class NodeError(Exception):
@@ -29,7 +53,7 @@ class NodeError(Exception):
 
 
 class ApiAccess(Protocol):
-    """What a pod needs in order to talk to the API server."""
+    """What a pod needs in order to talk to the API server; ``host`` and ``port`` are read when a pod starts."""
 
     host: str
     port: int
@@ -54,34 +78,160 @@ class Process(Protocol):
     async def aclose(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class LogOptions:
-    """The query parameters of ``pods/log``."""
-
-    previous: bool = False
-    follow: bool = False
-    timestamps: bool = False
-    tail_lines: int | None = None
-    limit_bytes: int | None = None
-    since_seconds: int | None = None
-    since_time: datetime | None = None
-
-
 class Node:
     """One kubelet. ``run`` until cancelled; everything it started is gone when ``run`` has returned."""
 
     def __init__(
         self, registry: Registry, images: ImageCatalog, api: ApiAccess, directory: Path, name: str = "devcluster"
     ) -> None:
-        raise NotImplementedError
+        self.isolation = Isolation.OFF
+        self._registry = registry
+        self._images = images
+        self._api = api
+        self._directory = directory
+        self._name = name
+        self._workers: dict[str, PodWorker] = {}
+        self._scopes: dict[str, anyio.CancelScope] = {}
+        self._addresses: AddressPool | None = None
 
-    async def run(self) -> None:
-        raise NotImplementedError
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Run pods. ``started`` is called when the node is registered and takes pods."""
+        self.isolation = await detect(os.environ.get(ENV_MODE, ""))
+        self._addresses = AddressPool()
+        try:
+            self._register()
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._follow_services)
+                task_status.started()
+                await self._follow_pods(group)
+        finally:
+            self._addresses.close()
+            shutil.rmtree(self._directory / "pods", ignore_errors=True)
 
-    async def exec(self, pod: dict, container: str, command: list[str], tty: bool, stdin: bool) -> Process:
-        """Start ``command`` in the running container. Raises NodeError when it does not run."""
-        raise NotImplementedError
+    def _register(self) -> None:
+        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastTransitionTime": timestamp(now())}
+        node = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": self._name, "labels": {"kubernetes.io/hostname": self._name}},
+            "spec": {},
+        }
+        status = {"conditions": [ready], "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}
+        try:
+            known = self._registry.get(NODES, "", self._name)
+        except ApiStatus:
+            known = self._registry.create(NODES, node)
+        self._registry.update_status(NODES, known | {"status": status})
 
-    def log(self, pod: dict, container: str, options: LogOptions) -> AsyncIterator[bytes]:
+    async def _follow_pods(self, group: TaskGroup) -> None:
+        pods, version = self._registry.list(PODS)
+        for pod in pods:
+            self._observe(group, "ADDED", pod)
+        async for kind, pod in self._registry.watch(PODS, version):
+            self._observe(group, kind, pod)
+
+    def _observe(self, group: TaskGroup, kind: str, pod: Object) -> None:
+        worker = self._workers.get(uid_of(pod))
+        if kind == "DELETED":
+            if worker is not None:
+                worker.stopping = True
+                self._scopes[uid_of(pod)].cancel()
+        elif worker is not None and is_deleting(pod):
+            worker.stop(float(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
+        elif worker is None and pod["spec"].get("nodeName") == self._name and not is_finished(pod):
+            group.start_soon(self._run_pod, self._admit(pod))
+        elif worker is None and is_deleting(pod) and (is_finished(pod) or not pod["spec"].get("nodeName")):
+            self._forget(pod)
+        self._refresh_hosts()
+
+    def _forget(self, pod: Object) -> None:
+        """Confirm the deletion of a pod that has no process here."""
+        try:
+            self._registry.delete(PODS, namespace_of(pod), name_of(pod), uid=uid_of(pod), grace_seconds=0)
+        except ApiStatus:
+            return
+
+    def _admit(self, pod: Object) -> str:
+        assert self._addresses is not None
+        uid = uid_of(pod)
+        host = Host(
+            self._registry,
+            self._images,
+            self.isolation,
+            self._volume_maker,
+            (self._api.host, self._api.port),
+            self._name,
+        )
+        self._workers[uid] = PodWorker(host, pod, self._addresses.take(), self._directory / "pods" / uid)
+        self._scopes[uid] = anyio.CancelScope()
+        if is_deleting(pod):
+            self._workers[uid].stop(float(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
+        return uid
+
+    def _volume_maker(self, facts: PodFacts, directory: Path) -> VolumeMaker:
+        return VolumeMaker(self._registry, facts, self._api, directory, self._directory / "volumes")
+
+    async def _run_pod(self, uid: str) -> None:
+        assert self._addresses is not None
+        worker = self._workers[uid]
+        try:
+            with self._scopes[uid]:
+                await worker.run()
+        finally:
+            del self._workers[uid], self._scopes[uid]
+            self._addresses.give_back(worker.address)
+
+    async def _follow_services(self) -> None:
+        _, version = self._registry.list(SERVICES)
+        async for _event in self._registry.watch(SERVICES, version):
+            self._refresh_hosts()
+
+    def _refresh_hosts(self) -> None:
+        names = cluster_names(self._registry.list(PODS)[0], self._registry.list(SERVICES)[0])
+        for worker in self._workers.values():
+            text = hosts_file(worker.pod, worker.address, self._api.host, names)
+            if text != worker.hosts_text:
+                worker.hosts_text = text
+                write_in_place(worker.hosts, text)
+
+    def _state(self, pod: Object, container: str) -> ContainerState:
+        worker = self._workers.get(uid_of(pod))
+        state = worker.find(container) if worker is not None else None
+        if state is None:
+            raise NodeError(404, f'container {container} not found in pod {name_of(pod)}_{namespace_of(pod)}')
+        return state
+
+    async def exec(self, pod: Object, container: str, command: list[str], tty: bool, stdin: bool) -> Process:
+        """Start ``command`` in the running container. Raises NodeError when it does not run.
+
+        ``tty`` changes nothing: there are always pipes.
+        """
+        with _as_node_errors(container):
+            state = self._state(pod, container)
+            if state.container is None or not state.is_running:
+                raise NodeError(500, f'unable to upgrade connection: container not found ("{container}")')
+            return await state.container.exec(command, stdin=stdin)
+
+    async def log(self, pod: Object, container: str, options: LogOptions) -> AsyncIterator[bytes]:
         """The container's output in chunks. Raises NodeError(400) while there is none to show."""
-        raise NotImplementedError
+        state = self._state(pod, container)
+        log = state.previous_log if options.previous else state.log
+        if log is None:
+            raise NodeError(400, _why_no_log(pod, state, options.previous))
+        async for chunk in log.read(options):
+            yield chunk
+
+
+def _why_no_log(pod: Object, state: ContainerState, previous: bool) -> str:
+    where = f'container "{state.name}" in pod "{name_of(pod)}"'
+    if previous:
+        return f"previous terminated {where} not found"
+    return f"{where} is waiting to start: {state.state.get('waiting', {}).get('reason', 'ContainerCreating')}"
+
+
+@contextmanager
+def _as_node_errors(container: str) -> Iterator[None]:
+    try:
+        yield
+    except StartError as error:
+        raise NodeError(500, f'failed to exec in container "{container}": {error}') from None
