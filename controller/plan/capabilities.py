@@ -1,0 +1,69 @@
+"""What the API offers and this version cannot do yet. The only place that knows.
+
+Guarantee: whatever is asked for and not done is either refused (before anything is written) or said in
+a condition; nothing is ignored in silence. Deleting a line here is all it takes to enable a feature in
+the planner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from controller.api.backup import BackupSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One thing that is missing. ``refused``: no backup is made; otherwise it is made without it."""
+
+    asked_for: Callable[[BackupSpec], bool]
+    refused: bool
+    reason: str
+    message: str
+
+
+GAPS = (
+    Gap(
+        lambda spec: bool(spec.options.encryption and spec.options.encryption.enabled),
+        refused=True,
+        reason="EncryptionNotSupported",
+        message="this version cannot encrypt yet, and makes no plain backup where encryption is asked for: "
+        "set spec.options.encryption.enabled to false, or use a version that encrypts",
+    ),
+    Gap(
+        lambda spec: spec.storage.type == "gcs",
+        refused=True,
+        reason="StorageTypeNotSupported",
+        message="this version cannot write to storage type gcs yet: use s3 or pvc",
+    ),
+    Gap(
+        lambda spec: spec.storage.type == "azure",
+        refused=True,
+        reason="StorageTypeNotSupported",
+        message="this version cannot write to storage type azure yet: use s3 or pvc",
+    ),
+    Gap(
+        lambda spec: spec.options.verifies,
+        refused=False,
+        reason="VerifyNotSupported",
+        message="spec.options.verifyBackup is not done by this version: artifacts are read back and hashed, "
+        "but not verified after the upload",
+    ),
+    Gap(
+        lambda spec: spec.retention is not None,
+        refused=False,
+        reason="RetentionNotEnforced",
+        message="spec.retention is not enforced by this version: all backups are kept",
+    ),
+)
+
+
+def refusals(spec: BackupSpec) -> tuple[Gap, ...]:
+    """What makes a backup impossible."""
+    return tuple(gap for gap in GAPS if gap.refused and gap.asked_for(spec))
+
+
+def warnings(spec: BackupSpec) -> tuple[Gap, ...]:
+    """What a backup is made without."""
+    return tuple(gap for gap in GAPS if not gap.refused and gap.asked_for(spec))
