@@ -13,8 +13,8 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
-from hack.devcluster.objects import is_deleting
-from hack.devcluster.shapes import Object, labels_of, name_of, namespace_of, status_of
+from hack.devcluster.objects import Obj, is_deleting
+from hack.devcluster.shapes import labels_of, name_of, namespace_of, status_of
 
 _LOCK_PORT = 6360
 _DOMAIN = "svc.cluster.local"
@@ -50,11 +50,11 @@ def _acquire() -> tuple[socket.socket, str]:
     raise RuntimeError("no free block of loopback addresses")
 
 
-def host_name(pod: Object) -> str:
+def host_name(pod: Obj) -> str:
     return str(pod["spec"].get("hostname") or name_of(pod))
 
 
-def cluster_names(pods: Iterable[Object], services: Iterable[Object]) -> list[tuple[str, list[str]]]:
+def cluster_names(pods: Iterable[Obj], services: Iterable[Obj]) -> list[tuple[str, list[str]]]:
     """Address and names, fully qualified and short, of every pod and every Service's pods."""
     placed = [(status_of(pod)["podIP"], pod) for pod in pods if _has_address(pod)]
     lines = [(address, _pod_names(pod)) for address, pod in placed if pod["spec"].get("subdomain")]
@@ -65,12 +65,12 @@ def cluster_names(pods: Iterable[Object], services: Iterable[Object]) -> list[tu
     return sorted(lines)
 
 
-def _has_address(pod: Object) -> bool:
+def _has_address(pod: Obj) -> bool:
     finished = status_of(pod).get("phase") in ("Succeeded", "Failed")
     return bool(status_of(pod).get("podIP")) and not finished
 
 
-def _is_behind(pod: Object, service: Object, selector: dict[str, str]) -> bool:
+def _is_behind(pod: Obj, service: Obj, selector: dict[str, str]) -> bool:
     same = namespace_of(pod) == namespace_of(service) and not is_deleting(pod)
     return same and selector.items() <= labels_of(pod).items()
 
@@ -79,11 +79,11 @@ def _forms(name: str) -> list[str]:
     return [f"{name}.{_DOMAIN}", f"{name}.svc", name]
 
 
-def _pod_names(pod: Object) -> list[str]:
+def _pod_names(pod: Obj) -> list[str]:
     return _forms(f"{host_name(pod)}.{pod['spec']['subdomain']}.{namespace_of(pod)}")
 
 
-def hosts_file(pod: Object, address: str, api_host: str, names: Iterable[tuple[str, list[str]]]) -> str:
+def hosts_file(pod: Obj, address: str, api_host: str, names: Iterable[tuple[str, list[str]]]) -> str:
     """What ``/etc/hosts`` of ``pod`` says; names of its own namespace work without it, as with DNS."""
     suffix = f".{namespace_of(pod)}"
     lines = [f"{address} localhost {host_name(pod)}"]

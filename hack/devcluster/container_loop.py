@@ -19,8 +19,8 @@ from hack.devcluster.containers import Container, ContainerSpec, Isolation, Moun
 from hack.devcluster.environment import ConfigError, command_line
 from hack.devcluster.images import ImageCatalog, LocalImage
 from hack.devcluster.logs import LogFile
+from hack.devcluster.objects import Obj
 from hack.devcluster.probes import Prober
-from hack.devcluster.shapes import Object
 
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.25, 5.0
 _RETRY = 0.3
@@ -31,11 +31,12 @@ class PodView(Protocol):
     """What a container needs of its pod."""
 
     address: str
-    stopping: bool
 
-    def environment(self, container: Object, image: LocalImage) -> dict[str, str]: ...
+    def is_stopping(self) -> bool: ...
 
-    def mounts(self, container: Object) -> list[Mount]: ...
+    def environment(self, container: Obj, image: LocalImage) -> dict[str, str]: ...
+
+    def mounts(self, container: Obj) -> list[Mount]: ...
 
     def publish(self) -> None: ...
 
@@ -46,7 +47,7 @@ class PodView(Protocol):
 class ContainerLoop:
     """Drives one container; ``directory`` is its own."""
 
-    spec: Object
+    spec: Obj
     state: ContainerState
     pod: PodView
     images: ImageCatalog
@@ -56,13 +57,13 @@ class ContainerLoop:
     async def run(self, should_restart: Callable[[int], bool], grace_seconds: float) -> int | None:
         """Returns the exit code of the last run; None when the pod stopped before there was one."""
         backoff = 0.0
-        while not self.pod.stopping:
+        while not self.pod.is_stopping():
             prepared = self._prepared()
             if prepared is None:
                 await anyio.sleep(_RETRY)
                 continue
             code = await self._run_once(prepared, grace_seconds)
-            if self.pod.stopping or not should_restart(code):
+            if self.pod.is_stopping() or not should_restart(code):
                 return code
             if backoff:
                 self._say_backoff(backoff)
@@ -81,7 +82,9 @@ class ContainerLoop:
         """What to run now, or None when something is missing and the state says what."""
         image = self.images.find(self.spec["image"])
         if image is None:
-            message = f'Failed to pull image "{self.spec["image"]}": not found in the catalogue of local images'
+            message = (
+                f'Failed to pull image "{self.spec["image"]}": not found in the catalogue of local images'
+            )
             self._wait("ErrImagePull", message, "Failed")
             return None
         try:
@@ -124,7 +127,7 @@ class ContainerLoop:
         container = Container(spec, self.isolation, log)
         self.state.run(container, log)
         try:
-            code, reason, message = await self._watched(container, grace_seconds), "", ""
+            code, reason = await self._watched(container, grace_seconds), ""
             message = self._message(run, log, code)
         except StartError as error:
             code, reason, message = 128, "StartError", str(error)
@@ -150,11 +153,11 @@ class ContainerLoop:
             await container.close()
 
     async def _probe(self, container: Container, grace_seconds: float) -> None:
-        prober = Prober(
-            self.spec, container, self.pod.address, self.state, self.pod.publish, self._unhealthy
-        )
+        prober = Prober(self.spec, container, self.pod.address, self.state, self.pod.publish, self._unhealthy)
         await prober.run()
-        self.pod.event("Normal", "Killing", f"Container {self.spec['name']} failed its probe, will be restarted")
+        self.pod.event(
+            "Normal", "Killing", f"Container {self.spec['name']} failed its probe, will be restarted"
+        )
         container.stop()
         await anyio.sleep(grace_seconds)
         container.kill()

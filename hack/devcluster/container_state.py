@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import anyio
+
 from hack.devcluster.containers import Container
 from hack.devcluster.logs import LogFile
-from hack.devcluster.objects import timestamp
-from hack.devcluster.shapes import Object, now, short_hash
+from hack.devcluster.objects import Obj, timestamp
+from hack.devcluster.shapes import now, short_hash
 
 
 @dataclass(slots=True)
@@ -21,14 +23,16 @@ class ContainerState:
     name: str
     image: str
     pod_uid: str
-    state: Object = field(default_factory=lambda: {"waiting": {"reason": "ContainerCreating"}})
-    last: Object = field(default_factory=dict)
+    state: Obj = field(default_factory=lambda: {"waiting": {"reason": "ContainerCreating"}})
+    last: Obj = field(default_factory=dict)
     restarts: int = 0
     ready: bool = False
     started: bool = False
     container: Container | None = None
     log: LogFile | None = None
     previous_log: LogFile | None = None
+    gone: anyio.Event = field(default_factory=anyio.Event)
+    """Set when the current run is over."""
 
     @property
     def is_terminated(self) -> bool:
@@ -51,6 +55,7 @@ class ContainerState:
 
     def run(self, container: Container, log: LogFile) -> None:
         self.container, self.log, self.previous_log = container, log, self.log
+        self.gone = anyio.Event()
         self.ready = self.started = False
 
     def begin(self) -> None:
@@ -60,6 +65,7 @@ class ContainerState:
         started = (self.state.get("running") or {}).get("startedAt", timestamp(now()))
         self.ready = self.started = False
         self.container = None
+        self.gone.set()
         self.state = {
             "terminated": {
                 "exitCode": exit_code,
@@ -74,8 +80,8 @@ class ContainerState:
     def _id(self) -> str:
         return f"process://{self.pod_uid}-{self.name}-{self.restarts}"
 
-    def as_status(self) -> Object:
-        status: Object = {
+    def as_status(self) -> Obj:
+        status: Obj = {
             "name": self.name,
             "image": self.image,
             "imageID": f"local://{short_hash(self.image)}",

@@ -173,7 +173,7 @@ class Container:
         async with anyio.create_task_group() as group:
             group.start_soon(self._keep, "stdout", process.stdout)
             group.start_soon(self._keep, "stderr", process.stderr)
-            return await self._launched.wait()
+        return await self._launched.wait()
 
     async def close(self) -> None:
         """Leave no process behind."""
@@ -249,7 +249,9 @@ async def _launch(document: dict[str, Any], *, with_stdin: bool) -> tuple[Launch
     try:
         command = [*_LAUNCHER, str(specification), str(reported)]
         fds, source = (specification, reported), PIPE if with_stdin else DEVNULL
-        process = await anyio.open_process(command, stdin=source, cwd="/", pass_fds=fds, start_new_session=True)
+        process = await anyio.open_process(
+            command, stdin=source, cwd="/", pass_fds=fds, start_new_session=True
+        )
     finally:
         os.close(specification)
         os.close(reported)

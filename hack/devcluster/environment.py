@@ -15,14 +15,22 @@ from decimal import Decimal
 from typing import Any
 
 from hack.devcluster.errors import ApiStatus
+from hack.devcluster.objects import Obj
 from hack.devcluster.registry import Registry
-from hack.devcluster.shapes import CONFIG_MAPS, SECRETS, Object, annotations_of, labels_of, namespace_of
+from hack.devcluster.shapes import CONFIG_MAPS, SECRETS, annotations_of, labels_of, namespace_of
 
 _REFERENCE = re.compile(r"\$(?:(\$)|\(([^()$]*)\))")
 _INDEXED = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]")
-_SUFFIXES = {"n": "1e-9", "u": "1e-6", "m": "1e-3", "k": "1e3", "M": "1e6", "G": "1e9", "T": "1e12", "P": "1e15"} | {
-    f"{letter}i": str(1024**power) for power, letter in enumerate("KMGTPE", start=1)
-}
+_SUFFIXES = {
+    "n": "1e-9",
+    "u": "1e-6",
+    "m": "1e-3",
+    "k": "1e3",
+    "M": "1e6",
+    "G": "1e9",
+    "T": "1e12",
+    "P": "1e15",
+} | {f"{letter}i": str(1024**power) for power, letter in enumerate("KMGTPE", start=1)}
 
 
 class ConfigError(Exception):
@@ -33,7 +41,7 @@ class ConfigError(Exception):
 class PodFacts:
     """What the downward API can tell beyond the pod's own object."""
 
-    pod: Object
+    pod: Obj
     address: str
     node: str
 
@@ -71,7 +79,7 @@ def quantity(text: str) -> Decimal:
     return Decimal(match[1]) * Decimal(_SUFFIXES.get(match[2], "1"))
 
 
-def resource_value(container: Object, reference: Object) -> str:
+def resource_value(container: Obj, reference: Obj) -> str:
     """The value of a ``resourceFieldRef``, rounded up to whole divisors."""
     kind, _, resource = reference["resource"].partition(".")
     amounts = (container.get("resources") or {}).get(kind) or {}
@@ -84,7 +92,7 @@ def expand(text: str, known: Mapping[str, str]) -> str:
     return _REFERENCE.sub(lambda m: "$" if m[1] else known.get(m[2], m[0]), text)
 
 
-def resolve(registry: Registry, facts: PodFacts, container: Object, base: Mapping[str, str]) -> dict[str, str]:
+def resolve(registry: Registry, facts: PodFacts, container: Obj, base: Mapping[str, str]) -> dict[str, str]:
     """The variables of ``container`` on top of ``base``. Raises ConfigError while something is missing."""
     namespace, result = namespace_of(facts.pod), dict(base)
     for source in container.get("envFrom") or []:
@@ -99,7 +107,7 @@ def resolve(registry: Registry, facts: PodFacts, container: Object, base: Mappin
     return result
 
 
-def _all_of(registry: Registry, namespace: str, source: Object) -> dict[str, str]:
+def _all_of(registry: Registry, namespace: str, source: Obj) -> dict[str, str]:
     prefix = source.get("prefix") or ""
     for kind, key in (("secret", "secretRef"), ("configmap", "configMapRef")):
         if key in source:
@@ -108,12 +116,14 @@ def _all_of(registry: Registry, namespace: str, source: Object) -> dict[str, str
     return {}
 
 
-def _from_source(registry: Registry, facts: PodFacts, container: Object, source: Object) -> str | None:
+def _from_source(registry: Registry, facts: PodFacts, container: Obj, source: Obj) -> str | None:
     if "fieldRef" in source:
         return field_value(facts, source["fieldRef"]["fieldPath"])
     if "resourceFieldRef" in source:
         return resource_value(container, source["resourceFieldRef"])
-    kind, reference = ("secret", source.get("secretKeyRef")) if "secretKeyRef" in source else ("configmap", None)
+    kind, reference = (
+        ("secret", source.get("secretKeyRef")) if "secretKeyRef" in source else ("configmap", None)
+    )
     reference = reference or source["configMapKeyRef"]
     namespace = namespace_of(facts.pod)
     data = _data(registry, kind, namespace, reference)
@@ -121,11 +131,13 @@ def _from_source(registry: Registry, facts: PodFacts, container: Object, source:
         if reference.get("optional"):
             return None
         spelled = "Secret" if kind == "secret" else "ConfigMap"
-        raise ConfigError(f"couldn't find key {reference['key']} in {spelled} {namespace}/{reference['name']}")
+        raise ConfigError(
+            f"couldn't find key {reference['key']} in {spelled} {namespace}/{reference['name']}"
+        )
     return data[reference["key"]].decode(errors="replace")
 
 
-def _data(registry: Registry, kind: str, namespace: str, reference: Object) -> dict[str, bytes] | None:
+def _data(registry: Registry, kind: str, namespace: str, reference: Obj) -> dict[str, bytes] | None:
     try:
         return data_of(registry, kind, namespace, reference["name"])
     except ApiStatus:
@@ -144,7 +156,9 @@ def data_of(registry: Registry, kind: str, namespace: str, name: str) -> dict[st
     return data
 
 
-def command_line(container: Object, entrypoint: Sequence[str], args: Sequence[str], env: Mapping[str, str]) -> list[str]:
+def command_line(
+    container: Obj, entrypoint: Sequence[str], args: Sequence[str], env: Mapping[str, str]
+) -> list[str]:
     """``command`` replaces the image's entrypoint and its arguments, ``args`` its arguments only."""
     command = [expand(each, env) for each in container.get("command") or []]
     given = [expand(each, env) for each in container.get("args") or []]

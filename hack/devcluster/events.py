@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Literal
 
 from hack.devcluster.errors import ApiStatus
+from hack.devcluster.objects import Obj, copy, timestamp
 from hack.devcluster.registry import Registry
-from hack.devcluster.objects import copy, timestamp
-from hack.devcluster.shapes import EVENTS, Object, name_of, namespace_of, now, short_hash, uid_of
+from hack.devcluster.shapes import EVENTS, name_of, namespace_of, now, short_hash, uid_of
 
 
 def record(
-    registry: Registry, about: Object, kind: Literal["Normal", "Warning"], reason: str, message: str
+    registry: Registry, about: Obj, kind: Literal["Normal", "Warning"], reason: str, message: str
 ) -> None:
     """``about`` must carry its apiVersion and kind."""
     namespace = namespace_of(about) or "default"
@@ -28,12 +28,14 @@ def record(
     except ApiStatus:
         pass
     try:
-        registry.create(EVENTS, _new(about, namespace, name, at) | {"type": kind, "reason": reason, "message": message})
+        registry.create(
+            EVENTS, _new(about, namespace, name, at) | {"type": kind, "reason": reason, "message": message}
+        )
     except ApiStatus:  # the namespace is going away
         return
 
 
-def _new(about: Object, namespace: str, name: str, at: str) -> Object:
+def _new(about: Obj, namespace: str, name: str, at: str) -> Obj:
     source = "kubelet" if about["kind"] == "Pod" else f"{about['kind'].lower()}-controller"
     return {
         "apiVersion": "v1",

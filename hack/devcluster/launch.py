@@ -14,6 +14,7 @@ the init (process 1 of the container, whose death makes the kernel kill all the 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -184,11 +185,13 @@ def _enter(root: str) -> None:
 
 def _unshare(user_namespace: bool) -> None:
     uid, gid = os.geteuid(), os.getegid()
-    _check(
-        _libc.unshare(CLONE_NEWNS | CLONE_NEWPID | (CLONE_NEWUSER if user_namespace else 0)), "unshare"
-    )
+    _check(_libc.unshare(CLONE_NEWNS | CLONE_NEWPID | (CLONE_NEWUSER if user_namespace else 0)), "unshare")
     if user_namespace:
-        for name, line in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        for name, line in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{uid} {uid} 1"),
+            ("gid_map", f"{gid} {gid} 1"),
+        ):
             with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
                 file.write(line)
 
@@ -237,10 +240,8 @@ def _descendants() -> list[int]:
 
 
 def _signal(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _kill_one(pid: int) -> None:

@@ -84,7 +84,8 @@ class LogFile:
         start, left = options.starts_at(now()), options.limit_bytes
         with self.path.open("rb") as file:
             records = [each for each in _records(file.readlines()) if each.stamp >= start]
-            records = records[-options.tail_lines or len(records) :] if options.tail_lines != 0 else []
+            if options.tail_lines is not None:
+                records = records[max(len(records) - options.tail_lines, 0) :]
             while True:
                 chunk = b"".join(each.shown(options.timestamps) for each in records)[:left]
                 if chunk:

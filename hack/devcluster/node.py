@@ -22,16 +22,16 @@ from hack.devcluster.container_state import ContainerState
 from hack.devcluster.containers import ENV_MODE, Isolation, StartError, detect
 from hack.devcluster.environment import PodFacts
 from hack.devcluster.errors import ApiStatus
+from hack.devcluster.following import follow
 from hack.devcluster.images import ImageCatalog
 from hack.devcluster.logs import LogOptions
-from hack.devcluster.objects import is_deleting, timestamp
+from hack.devcluster.objects import Obj, is_deleting, timestamp
 from hack.devcluster.pods import Host, PodWorker
 from hack.devcluster.registry import Registry
 from hack.devcluster.shapes import (
     NODES,
     PODS,
     SERVICES,
-    Object,
     is_finished,
     name_of,
     namespace_of,
@@ -53,7 +53,7 @@ class NodeError(Exception):
 
 
 class ApiAccess(Protocol):
-    """What a pod needs in order to talk to the API server; ``host`` and ``port`` are read when a pod starts."""
+    """What a pod needs in order to talk to the API server, read when the pod starts."""
 
     host: str
     port: int
@@ -82,7 +82,12 @@ class Node:
     """One kubelet. ``run`` until cancelled; everything it started is gone when ``run`` has returned."""
 
     def __init__(
-        self, registry: Registry, images: ImageCatalog, api: ApiAccess, directory: Path, name: str = "devcluster"
+        self,
+        registry: Registry,
+        images: ImageCatalog,
+        api: ApiAccess,
+        directory: Path,
+        name: str = "devcluster",
     ) -> None:
         self.isolation = Isolation.OFF
         self._registry = registry
@@ -109,7 +114,12 @@ class Node:
             shutil.rmtree(self._directory / "pods", ignore_errors=True)
 
     def _register(self) -> None:
-        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastTransitionTime": timestamp(now())}
+        ready = {
+            "type": "Ready",
+            "status": "True",
+            "reason": "KubeletReady",
+            "lastTransitionTime": timestamp(now()),
+        }
         node = {
             "apiVersion": "v1",
             "kind": "Node",
@@ -124,34 +134,34 @@ class Node:
         self._registry.update_status(NODES, known | {"status": status})
 
     async def _follow_pods(self, group: TaskGroup) -> None:
-        pods, version = self._registry.list(PODS)
-        for pod in pods:
-            self._observe(group, "ADDED", pod)
-        async for kind, pod in self._registry.watch(PODS, version):
+        async for kind, pod in follow(self._registry, PODS):
             self._observe(group, kind, pod)
 
-    def _observe(self, group: TaskGroup, kind: str, pod: Object) -> None:
+    def _observe(self, group: TaskGroup, kind: str, pod: Obj) -> None:
         worker = self._workers.get(uid_of(pod))
         if kind == "DELETED":
             if worker is not None:
-                worker.stopping = True
                 self._scopes[uid_of(pod)].cancel()
-        elif worker is not None and is_deleting(pod):
-            worker.stop(float(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
+        elif is_deleting(pod):
+            self._end(pod, worker)
         elif worker is None and pod["spec"].get("nodeName") == self._name and not is_finished(pod):
             group.start_soon(self._run_pod, self._admit(pod))
-        elif worker is None and is_deleting(pod) and (is_finished(pod) or not pod["spec"].get("nodeName")):
-            self._forget(pod)
         self._refresh_hosts()
 
-    def _forget(self, pod: Object) -> None:
-        """Confirm the deletion of a pod that has no process here."""
+    def _end(self, pod: Obj, worker: PodWorker | None) -> None:
+        grace = pod["metadata"].get("deletionGracePeriodSeconds") or 0
+        if worker is not None:
+            worker.stop(float(grace))
+        elif grace:  # bound to a node that is no more, or to this one before it began: nothing runs
+            self._confirm_end(pod)
+
+    def _confirm_end(self, pod: Obj) -> None:
         try:
             self._registry.delete(PODS, namespace_of(pod), name_of(pod), uid=uid_of(pod), grace_seconds=0)
         except ApiStatus:
             return
 
-    def _admit(self, pod: Object) -> str:
+    def _admit(self, pod: Obj) -> str:
         assert self._addresses is not None
         uid = uid_of(pod)
         host = Host(
@@ -164,8 +174,6 @@ class Node:
         )
         self._workers[uid] = PodWorker(host, pod, self._addresses.take(), self._directory / "pods" / uid)
         self._scopes[uid] = anyio.CancelScope()
-        if is_deleting(pod):
-            self._workers[uid].stop(float(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
         return uid
 
     def _volume_maker(self, facts: PodFacts, directory: Path) -> VolumeMaker:
@@ -182,8 +190,7 @@ class Node:
             self._addresses.give_back(worker.address)
 
     async def _follow_services(self) -> None:
-        _, version = self._registry.list(SERVICES)
-        async for _event in self._registry.watch(SERVICES, version):
+        async for _ in follow(self._registry, SERVICES):
             self._refresh_hosts()
 
     def _refresh_hosts(self) -> None:
@@ -194,14 +201,14 @@ class Node:
                 worker.hosts_text = text
                 write_in_place(worker.hosts, text)
 
-    def _state(self, pod: Object, container: str) -> ContainerState:
+    def _state(self, pod: Obj, container: str) -> ContainerState:
         worker = self._workers.get(uid_of(pod))
         state = worker.find(container) if worker is not None else None
         if state is None:
-            raise NodeError(404, f'container {container} not found in pod {name_of(pod)}_{namespace_of(pod)}')
+            raise NodeError(404, f"container {container} not found in pod {name_of(pod)}_{namespace_of(pod)}")
         return state
 
-    async def exec(self, pod: Object, container: str, command: list[str], tty: bool, stdin: bool) -> Process:
+    async def exec(self, pod: Obj, container: str, command: list[str], tty: bool, stdin: bool) -> Process:
         """Start ``command`` in the running container. Raises NodeError when it does not run.
 
         ``tty`` changes nothing: there are always pipes.
@@ -212,7 +219,7 @@ class Node:
                 raise NodeError(500, f'unable to upgrade connection: container not found ("{container}")')
             return await state.container.exec(command, stdin=stdin)
 
-    async def log(self, pod: Object, container: str, options: LogOptions) -> AsyncIterator[bytes]:
+    async def log(self, pod: Obj, container: str, options: LogOptions) -> AsyncIterator[bytes]:
         """The container's output in chunks. Raises NodeError(400) while there is none to show."""
         state = self._state(pod, container)
         log = state.previous_log if options.previous else state.log
@@ -222,7 +229,7 @@ class Node:
             yield chunk
 
 
-def _why_no_log(pod: Object, state: ContainerState, previous: bool) -> str:
+def _why_no_log(pod: Obj, state: ContainerState, previous: bool) -> str:
     where = f'container "{state.name}" in pod "{name_of(pod)}"'
     if previous:
         return f"previous terminated {where} not found"

@@ -1,6 +1,6 @@
 """A pod's phase and conditions, computed from its containers.
 
-Guarantee: pure, but for the clock in the transition times; a condition's time moves only when its status flips.
+Guarantee: a condition's time moves only when its status flips; a final phase is never left again.
 Non-guarantee: conditions of other writers (PodScheduled) are passed on as they are.
 """
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hack.devcluster.container_state import ContainerState
-from hack.devcluster.objects import timestamp
-from hack.devcluster.shapes import Object, condition_of, now, status_of
+from hack.devcluster.objects import Obj, timestamp
+from hack.devcluster.shapes import condition_of, now, status_of
 
 _OWN = ("Initialized", "Ready", "ContainersReady")
 
 
-def phase_of(spec: Object, init: Sequence[ContainerState], containers: Sequence[ContainerState]) -> str:
+def phase_of(spec: Obj, init: Sequence[ContainerState], containers: Sequence[ContainerState]) -> str:
     """Pending until the first container ran; final only when none will be restarted."""
     policy = spec.get("restartPolicy", "Always")
     if policy == "Never" and any(each.exit_code not in (None, 0) for each in init):
@@ -30,10 +30,10 @@ def phase_of(spec: Object, init: Sequence[ContainerState], containers: Sequence[
     return "Failed" if any(codes) else "Succeeded"
 
 
-def pod_status(pod: Object, init: Sequence[ContainerState], containers: Sequence[ContainerState]) -> Object:
+def pod_status(pod: Obj, init: Sequence[ContainerState], containers: Sequence[ContainerState]) -> Obj:
     """The status of ``pod`` with phase, conditions and container statuses brought up to date."""
     phase = phase_of(pod["spec"], init, containers)
-    fresh: Object = {
+    fresh: Obj = {
         **status_of(pod),
         "phase": phase,
         "conditions": _conditions(pod, phase, init, containers),
@@ -43,13 +43,13 @@ def pod_status(pod: Object, init: Sequence[ContainerState], containers: Sequence
     return fresh | ({"initContainerStatuses": [_init_status(each) for each in init]} if init else {})
 
 
-def _init_status(state: ContainerState) -> Object:
+def _init_status(state: ContainerState) -> Obj:
     return state.as_status() | {"ready": state.exit_code == 0}
 
 
 def _conditions(
-    pod: Object, phase: str, init: Sequence[ContainerState], containers: Sequence[ContainerState]
-) -> list[Object]:
+    pod: Obj, phase: str, init: Sequence[ContainerState], containers: Sequence[ContainerState]
+) -> list[Obj]:
     waiting = [each.name for each in init if each.exit_code != 0]
     unready = [each.name for each in containers if not each.ready]
     done = "PodCompleted" if phase == "Succeeded" else "PodFailed" if phase == "Failed" else ""
@@ -62,9 +62,9 @@ def _conditions(
     return others + [_condition(pod, kind, *verdict) for kind, verdict in verdicts.items()]
 
 
-def _condition(pod: Object, kind: str, reason: str, text: str, names: list[str]) -> Object:
+def _condition(pod: Obj, kind: str, reason: str, text: str, names: list[str]) -> Obj:
     status = "False" if names else "True"
     old = condition_of(pod, kind)
     since = old["lastTransitionTime"] if old and old["status"] == status else timestamp(now())
     why = {"reason": reason, "message": f"{text}: [{' '.join(names)}]"} if names else {}
-    return {"type": kind, "status": status, "lastProbeTime": None, "lastTransitionTime": since} | why
+    return {"type": kind, "status": status, "lastTransitionTime": since} | why

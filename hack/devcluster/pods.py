@@ -19,25 +19,29 @@ from hack.devcluster import events
 from hack.devcluster.addresses import host_name
 from hack.devcluster.container_loop import ContainerLoop
 from hack.devcluster.container_state import ContainerState
-from hack.devcluster.containers import Isolation, Mount
+from hack.devcluster.containers import Container, Isolation, Mount
 from hack.devcluster.environment import PodFacts, resolve
 from hack.devcluster.errors import ApiStatus
 from hack.devcluster.images import ImageCatalog, LocalImage
-from hack.devcluster.objects import timestamp
+from hack.devcluster.objects import Obj, timestamp
 from hack.devcluster.pod_status import pod_status
 from hack.devcluster.registry import Registry
-from hack.devcluster.shapes import PODS, Object, name_of, namespace_of, now, status_of, uid_of
+from hack.devcluster.shapes import PODS, name_of, namespace_of, now, status_of, uid_of
 from hack.devcluster.volumes import VolumeError, VolumeMaker
 
-_RETRY_SECONDS, _REFRESH_SECONDS = 0.3, 5.0
+_RETRY_SECONDS, _REFRESH_SECONDS, _KILL_SECONDS = 0.3, 5.0, 5.0
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-_CREDENTIALS: Object = {
+_CREDENTIALS: Obj = {
     "name": "kube-api-access",
     "projected": {
         "sources": [
             {"serviceAccountToken": {"path": "token"}},
             {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-            {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+            {
+                "downwardAPI": {
+                    "items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]
+                }
+            },
         ]
     },
 }
@@ -58,25 +62,28 @@ class Host:
 class PodWorker:
     """Drives one pod; one task runs :meth:`run`."""
 
-    def __init__(self, host: Host, pod: Object, address: str, directory: Path) -> None:
+    def __init__(self, host: Host, pod: Obj, address: str, directory: Path) -> None:
         self.address = address
-        self.stopping = False
         self.hosts = directory / "hosts"
         self.hosts_text = ""
         self.pod = pod
         self._host = host
         self._directory = directory
-        self._spec: Object = pod["spec"]
+        self._spec: Obj = pod["spec"]
         self._volumes: dict[str, Path] = {}
         self._started_at = timestamp(now())
         self._stop = anyio.Event()
         self._grace: float = 0
+        self._patience_scope: anyio.CancelScope | None = None
         self.init_states = [self._state(each) for each in self._spec.get("initContainers") or []]
         self.states = [self._state(each) for each in self._spec["containers"]]
         directory.mkdir(parents=True, exist_ok=True)
 
-    def _state(self, container: Object) -> ContainerState:
+    def _state(self, container: Obj) -> ContainerState:
         return ContainerState(container["name"], container["image"], uid_of(self.pod))
+
+    def is_stopping(self) -> bool:
+        return self._stop.is_set()
 
     def find(self, container: str) -> ContainerState | None:
         return next((each for each in [*self.states, *self.init_states] if each.name == container), None)
@@ -84,8 +91,10 @@ class PodWorker:
     def stop(self, grace_seconds: float) -> None:
         """End the pod; asked again with a shorter grace period, the shorter one counts."""
         self._grace = grace_seconds
-        self.stopping = True
         self._stop.set()
+        if self._patience_scope is not None:
+            sooner = anyio.current_time() + grace_seconds
+            self._patience_scope.deadline = min(self._patience_scope.deadline, sooner)
 
     async def run(self) -> None:
         """Returns when nothing of the pod is left, its object included."""
@@ -100,23 +109,25 @@ class PodWorker:
             shutil.rmtree(self._directory, ignore_errors=True)
 
     async def _end_containers(self) -> None:
-        waited = 0.0
-        for state in self._alive():
-            assert state.container is not None
+        for state, container in self._alive():
             self.event("Normal", "Killing", f"Stopping container {state.name}")
-            state.container.stop()
-        while self._alive() and waited < self._grace:
-            await anyio.sleep(0.02)
-            waited += 0.02
-        for state in self._alive():
-            assert state.container is not None
-            state.container.kill()
-        with anyio.move_on_after(5):
-            while self._alive():
-                await anyio.sleep(0.01)
+            container.stop()
+        with anyio.CancelScope() as patience:
+            self._patience_scope = patience
+            patience.deadline = anyio.current_time() + self._grace
+            await self._all_gone()
+        for _, container in self._alive():
+            container.kill()
+        with anyio.move_on_after(_KILL_SECONDS):
+            await self._all_gone()
 
-    def _alive(self) -> list[ContainerState]:
-        return [each for each in [*self.init_states, *self.states] if each.container is not None]
+    def _alive(self) -> list[tuple[ContainerState, Container]]:
+        states = [*self.init_states, *self.states]
+        return [(each, each.container) for each in states if each.container is not None]
+
+    async def _all_gone(self) -> None:
+        for state, _ in self._alive():
+            await state.gone.wait()
 
     def _finish(self) -> None:
         self.publish()
@@ -140,7 +151,7 @@ class PodWorker:
         self.publish()
 
     async def _mount(self) -> None:
-        while not self.stopping:
+        while not self.is_stopping():
             try:
                 self._make_volumes()
                 return
@@ -170,10 +181,12 @@ class PodWorker:
         """Whether every init container succeeded."""
         policy = self._spec.get("restartPolicy", "Always")
         for spec, state in zip(self._spec.get("initContainers") or [], self.init_states, strict=True):
-            code = await self._loop(spec, state).run(lambda code: code != 0 and policy != "Never", self._patience())
+            code = await self._loop(spec, state).run(
+                lambda code: code != 0 and policy != "Never", self._patience()
+            )
             if code != 0:
                 return False
-        return not self.stopping
+        return not self.is_stopping()
 
     async def _run_all(self) -> None:
         for state in self.states:
@@ -189,11 +202,11 @@ class PodWorker:
     def _patience(self) -> float:
         return float(self._spec.get("terminationGracePeriodSeconds", 30))
 
-    def _loop(self, spec: Object, state: ContainerState) -> ContainerLoop:
+    def _loop(self, spec: Obj, state: ContainerState) -> ContainerLoop:
         directory = self._directory / "containers" / state.name
         return ContainerLoop(spec, state, self, self._host.images, self._host.isolation, directory)
 
-    def environment(self, container: Object, image: LocalImage) -> dict[str, str]:
+    def environment(self, container: Obj, image: LocalImage) -> dict[str, str]:
         host, port = self._host.api_address
         base = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -207,13 +220,13 @@ class PodWorker:
         }
         return resolve(self._host.registry, self._facts(), container, base)
 
-    def mounts(self, container: Object) -> list[Mount]:
+    def mounts(self, container: Obj) -> list[Mount]:
         mounts = [self._mounted(each) for each in container.get("volumeMounts") or []]
         if self._wants_credentials() and all(each.target != SERVICE_ACCOUNT for each in mounts):
             mounts.append(Mount(SERVICE_ACCOUNT, self._volumes[_CREDENTIALS["name"]], writable=False))
         return [Mount("/etc/hosts", self.hosts), *mounts]
 
-    def _mounted(self, mount: Object) -> Mount:
+    def _mounted(self, mount: Obj) -> Mount:
         source = self._volumes[mount["name"]]
         if mount.get("subPath"):
             source = source / mount["subPath"]
@@ -222,7 +235,7 @@ class PodWorker:
                 source.chmod(0o777)
         return Mount(mount["mountPath"].rstrip("/"), source.resolve(), not self._is_read_only(mount))
 
-    def _is_read_only(self, mount: Object) -> bool:
+    def _is_read_only(self, mount: Obj) -> bool:
         volume = next(each for each in self._spec["volumes"] if each["name"] == mount["name"])
         kinds = ("secret", "configMap", "downwardAPI", "projected")
         return bool(mount.get("readOnly")) or any(kind in volume for kind in kinds)
@@ -230,7 +243,7 @@ class PodWorker:
     def _facts(self) -> PodFacts:
         return PodFacts(self._current() or self.pod, self.address, self._host.node_name)
 
-    def _current(self) -> Object | None:
+    def _current(self) -> Obj | None:
         try:
             pod = self._host.registry.get(PODS, namespace_of(self.pod), name_of(self.pod))
         except ApiStatus:

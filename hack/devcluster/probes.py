@@ -1,6 +1,6 @@
 """Liveness, readiness and startup probes.
 
-Guarantee: thresholds, delays, timeouts and handlers (exec, httpGet, tcpSocket) mean what they mean to a kubelet.
+Guarantee: thresholds, delays, timeouts and handlers (exec, httpGet, tcpSocket) mean what a kubelet means.
 Non-guarantee: while a container is not ready or not started it is asked every second even where the period is
 longer, so that nobody who develops waits for a period; failures are then weighed by the time they stand for.
 """
@@ -15,7 +15,7 @@ import anyio
 
 from hack.devcluster.container_state import ContainerState
 from hack.devcluster.containers import Container, StartError
-from hack.devcluster.shapes import Object
+from hack.devcluster.objects import Obj
 
 Unhealthy = Callable[[str, str], None]
 """Told the probe's name and why it failed."""
@@ -25,7 +25,7 @@ Unhealthy = Callable[[str, str], None]
 class Prober:
     """The probes of one run of a container."""
 
-    spec: Object
+    spec: Obj
     container: Container
     address: str
     state: ContainerState
@@ -52,7 +52,7 @@ class Prober:
             if "livenessProbe" in self.spec:
                 group.start_soon(self._keep_alive, self.spec["livenessProbe"])
 
-    async def _until_started(self, probe: Object) -> None:
+    async def _until_started(self, probe: Obj) -> None:
         await anyio.sleep(probe.get("initialDelaySeconds", 0))
         period = probe.get("periodSeconds", 10)
         left = probe.get("failureThreshold", 3) * period
@@ -63,7 +63,7 @@ class Prober:
                 self._failed.set()
             await anyio.sleep(min(period, 1))
 
-    async def _keep_ready(self, probe: Object) -> None:
+    async def _keep_ready(self, probe: Obj) -> None:
         await anyio.sleep(probe.get("initialDelaySeconds", 0))
         successes = failures = 0
         while True:
@@ -82,7 +82,7 @@ class Prober:
             period = probe.get("periodSeconds", 10)
             await anyio.sleep(period if ready else min(period, 1))
 
-    async def _keep_alive(self, probe: Object) -> None:
+    async def _keep_alive(self, probe: Obj) -> None:
         await anyio.sleep(probe.get("initialDelaySeconds", 0))
         failures = 0
         while True:
@@ -94,7 +94,7 @@ class Prober:
                 self._failed.set()
             await anyio.sleep(probe.get("periodSeconds", 10))
 
-    async def _ask(self, probe: Object) -> str | None:
+    async def _ask(self, probe: Obj) -> str | None:
         """Why the probe fails, or None."""
         seconds = probe.get("timeoutSeconds", 1)
         try:
@@ -105,7 +105,7 @@ class Prober:
         except (OSError, StartError, aiohttp.ClientError) as error:
             return str(error)
 
-    def _handler(self, probe: Object) -> Awaitable[str | None]:
+    def _handler(self, probe: Obj) -> Awaitable[str | None]:
         if "exec" in probe:
             return self._ask_command(probe["exec"]["command"])
         if "httpGet" in probe:
@@ -124,7 +124,7 @@ class Prober:
         finally:
             await process.aclose()
 
-    async def _ask_http(self, request: Object) -> str | None:
+    async def _ask_http(self, request: Obj) -> str | None:
         host, port = request.get("host") or self.address, self._port(request["port"])
         url = f"{request.get('scheme', 'HTTP').lower()}://{host}:{port}{request.get('path', '/')}"
         headers = {each["name"]: each["value"] for each in request.get("httpHeaders") or []}
@@ -132,7 +132,7 @@ class Prober:
             passed = 200 <= answer.status < 400
             return None if passed else f"HTTP probe failed with statuscode: {answer.status}"
 
-    async def _ask_tcp(self, target: Object) -> str | None:
+    async def _ask_tcp(self, target: Obj) -> str | None:
         stream = await anyio.connect_tcp(target.get("host") or self.address, self._port(target["port"]))
         await stream.aclose()
         return None
@@ -144,5 +144,4 @@ class Prober:
 
 
 async def _collect(stream: anyio.abc.ByteReceiveStream, into: list[bytes]) -> None:
-    async for chunk in stream:
-        into.append(chunk)
+    into.extend([chunk async for chunk in stream])

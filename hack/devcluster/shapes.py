@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from hack.devcluster.objects import GroupResource, is_deleting
-from hack.devcluster.objects import Obj as Object
+from hack.devcluster.objects import GroupResource, Obj, is_deleting
 from hack.devcluster.registry import Registry
 from hack.devcluster.selectors import from_object
 
@@ -31,8 +30,7 @@ DEPLOYMENTS: GroupResource = ("apps", "deployments")
 REPLICA_SETS: GroupResource = ("apps", "replicasets")
 REVISIONS: GroupResource = ("apps", "controllerrevisions")
 JOBS: GroupResource = ("batch", "jobs")
-CRON_REVISIONS: GroupResource = ("apps", "controllerrevisions")
-JOBS: GroupResource = ("batch", "cronjobs")
+CRON_JOBS: GroupResource = ("batch", "cronjobs")
 
 
 def now() -> datetime:
@@ -43,48 +41,48 @@ def moment_of(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-def name_of(obj: Object) -> str:
+def name_of(obj: Obj) -> str:
     return str(obj["metadata"]["name"])
 
 
-def namespace_of(obj: Object) -> str:
+def namespace_of(obj: Obj) -> str:
     return str(obj["metadata"].get("namespace", ""))
 
 
-def uid_of(obj: Object) -> str:
+def uid_of(obj: Obj) -> str:
     return str(obj["metadata"]["uid"])
 
 
-def labels_of(obj: Object) -> dict[str, str]:
+def labels_of(obj: Obj) -> dict[str, str]:
     return obj["metadata"].get("labels") or {}
 
 
-def annotations_of(obj: Object) -> dict[str, str]:
+def annotations_of(obj: Obj) -> dict[str, str]:
     return obj["metadata"].get("annotations") or {}
 
 
-def status_of(obj: Object) -> Object:
+def status_of(obj: Obj) -> Obj:
     return obj.get("status") or {}
 
 
-def controller_of(obj: Object) -> Object | None:
+def controller_of(obj: Obj) -> Obj | None:
     """The owner reference that says ``controller: true``."""
     references = obj["metadata"].get("ownerReferences") or []
     return next((each for each in references if each.get("controller")), None)
 
 
-def is_controlled_by(obj: Object, owner: Object) -> bool:
+def is_controlled_by(obj: Obj, owner: Obj) -> bool:
     reference = controller_of(obj)
     return reference is not None and reference["uid"] == uid_of(owner)
 
 
-def owned_pods(registry: Registry, owner: Object) -> list[Object]:
+def owned_pods(registry: Registry, owner: Obj) -> list[Obj]:
     """The pods that ``owner`` controls, deleted ones that still run included."""
     pods, _ = registry.list(PODS, namespace_of(owner))
     return [pod for pod in pods if is_controlled_by(pod, owner)]
 
 
-def controller_reference(owner: Object) -> Object:
+def controller_reference(owner: Obj) -> Obj:
     return {
         "apiVersion": owner["apiVersion"],
         "kind": owner["kind"],
@@ -100,21 +98,21 @@ def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bo
     return selector is not None and all(each.matches(labels) for each in from_object(selector))
 
 
-def condition_of(obj: Object, kind: str) -> Object | None:
+def condition_of(obj: Obj, kind: str) -> Obj | None:
     conditions = status_of(obj).get("conditions") or []
     return next((each for each in conditions if each["type"] == kind), None)
 
 
-def has_condition(obj: Object, kind: str) -> bool:
+def has_condition(obj: Obj, kind: str) -> bool:
     condition = condition_of(obj, kind)
     return condition is not None and condition["status"] == "True"
 
 
-def is_ready(pod: Object) -> bool:
+def is_ready(pod: Obj) -> bool:
     return has_condition(pod, "Ready") and not is_deleting(pod)
 
 
-def is_finished(pod: Object) -> bool:
+def is_finished(pod: Obj) -> bool:
     return status_of(pod).get("phase") in ("Succeeded", "Failed")
 
 

@@ -17,8 +17,9 @@ from typing import Protocol
 
 from hack.devcluster.environment import ConfigError, PodFacts, data_of, field_value, resource_value
 from hack.devcluster.errors import ApiStatus
+from hack.devcluster.objects import Obj
 from hack.devcluster.registry import Registry
-from hack.devcluster.shapes import CLAIMS, Object, namespace_of
+from hack.devcluster.shapes import CLAIMS, namespace_of
 
 _LINK = "..data"
 
@@ -55,12 +56,12 @@ class VolumeMaker:
         self._directory = directory
         self._claims = claims
 
-    def make(self, volume: Object) -> Path:
+    def make(self, volume: Obj) -> Path:
         """The directory of ``volume``, made or brought up to date. Raises VolumeError."""
         name: str = volume["name"]
         if "persistentVolumeClaim" in volume:
             return self._claimed(volume["persistentVolumeClaim"]["claimName"])
-        path = self._directory / name
+        path: Path = self._directory / name
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o777)
         if "emptyDir" in volume:
@@ -77,7 +78,7 @@ class VolumeMaker:
             claim = self._registry.get(CLAIMS, namespace_of(self._facts.pod), claim_name)
         except ApiStatus:
             raise VolumeError(f'persistentvolumeclaim "{claim_name}" not found') from None
-        volume_name = claim["spec"].get("volumeName")
+        volume_name: str = claim["spec"].get("volumeName") or ""
         if not volume_name:
             raise VolumeError(f'persistentvolumeclaim "{claim_name}" is not bound')
         path = self._claims / volume_name
@@ -85,7 +86,7 @@ class VolumeMaker:
         path.chmod(0o777)
         return path
 
-    def _files(self, volume: Object) -> tuple[dict[str, File], int]:
+    def _files(self, volume: Obj) -> tuple[dict[str, File], int]:
         for kind in ("secret", "configMap", "downwardAPI"):
             if kind in volume:
                 return self._of_source(kind, volume[kind]), volume[kind].get("defaultMode", 0o644)
@@ -97,7 +98,7 @@ class VolumeMaker:
                 files |= self._of_source(kind, content)
         return files, volume["projected"].get("defaultMode", 0o644)
 
-    def _of_source(self, kind: str, source: Object) -> dict[str, File]:
+    def _of_source(self, kind: str, source: Obj) -> dict[str, File]:
         if kind == "downwardAPI":
             return {item["path"]: self._described(item) for item in source.get("items") or []}
         if kind == "serviceAccountToken":
@@ -106,7 +107,7 @@ class VolumeMaker:
             return {source["path"]: File(token.encode(), 0o600 if os.geteuid() else None)}
         return self._of_object(kind.lower(), source)
 
-    def _of_object(self, kind: str, source: Object) -> dict[str, File]:
+    def _of_object(self, kind: str, source: Obj) -> dict[str, File]:
         name = source.get("secretName") or source["name"]
         if (kind, name) == ("configmap", "kube-root-ca.crt"):
             data: Mapping[str, bytes] = {"ca.crt": self._tokens.ca_pem.encode()}
@@ -119,7 +120,7 @@ class VolumeMaker:
             raise ConfigError(f'{kind} "{name}" not found') from None
         return _selected(data, source, name)
 
-    def _described(self, item: Object) -> File:
+    def _described(self, item: Obj) -> File:
         if "fieldRef" in item:
             text = field_value(self._facts, item["fieldRef"]["fieldPath"])
         else:
@@ -130,12 +131,12 @@ class VolumeMaker:
         return File(text.encode(), item.get("mode"))
 
 
-def _selected(data: Mapping[str, bytes], source: Object, name: str) -> dict[str, File]:
+def _selected(data: Mapping[str, bytes], source: Obj, name: str) -> dict[str, File]:
     if "items" not in source:
         return {key: File(value) for key, value in data.items()}
     missing = [item["key"] for item in source["items"] if item["key"] not in data]
     if missing and not source.get("optional"):
-        raise ConfigError(f"references non-existent secret key: {missing[0]}" if name else missing[0])
+        raise ConfigError(f'"{name}" has no key "{missing[0]}", which the volume refers to')
     items = [item for item in source["items"] if item["key"] in data]
     return {item["path"]: File(data[item["key"]], item.get("mode")) for item in items}
 
@@ -160,7 +161,9 @@ def publish(path: Path, files: Mapping[str, File], default_mode: int) -> None:
 
 
 def _same(current: Path, files: Mapping[str, File]) -> bool:
-    present = {str(each.relative_to(current)): each.read_bytes() for each in current.rglob("*") if each.is_file()}
+    present = {
+        str(each.relative_to(current)): each.read_bytes() for each in current.rglob("*") if each.is_file()
+    }
     return present == {name: file.data for name, file in files.items()}
 
 

@@ -14,7 +14,16 @@ from hack.devcluster.controllers.loop import KeysOf, itself
 from hack.devcluster.errors import ApiStatus
 from hack.devcluster.objects import GroupResource, Key, Obj, dig, is_deleting
 from hack.devcluster.registry import Registry
-from hack.devcluster.shapes import CLAIMS, PODS, VOLUMES, is_finished, name_of, namespace_of, status_of, uid_of
+from hack.devcluster.shapes import (
+    CLAIMS,
+    PODS,
+    VOLUMES,
+    is_finished,
+    name_of,
+    namespace_of,
+    status_of,
+    uid_of,
+)
 
 _PROTECTION = "kubernetes.io/pvc-protection"
 
@@ -59,7 +68,10 @@ class ClaimController:
         volume = f"pvc-{uid_of(claim)}"
         capacity = {"storage": dig(claim, "spec", "resources", "requests", "storage", default="1Gi")}
         self._ensure_volume(claim, volume, capacity)
-        finalizers = [*(each for each in claim["metadata"].get("finalizers") or [] if each != _PROTECTION), _PROTECTION]
+        finalizers = [
+            *(each for each in claim["metadata"].get("finalizers") or [] if each != _PROTECTION),
+            _PROTECTION,
+        ]
         metadata = claim["metadata"] | {"finalizers": finalizers}
         bound = self._registry.update(
             CLAIMS, claim | {"metadata": metadata, "spec": claim["spec"] | {"volumeName": volume}}

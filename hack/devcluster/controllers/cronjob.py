@@ -95,7 +95,9 @@ class CronJobController:
         try:
             due, following = schedule_around(owner["spec"]["schedule"], owner["spec"].get("timeZone"), at)
         except (ValueError, KeyError) as error:
-            events.record(self._registry, owner, "Warning", "UnparseableSchedule", f"unparseable schedule: {error}")
+            events.record(
+                self._registry, owner, "Warning", "UnparseableSchedule", f"unparseable schedule: {error}"
+            )
             return None
         since = status.get("lastScheduleTime") or owner["metadata"]["creationTimestamp"]
         if due > moment_of(since) and not self._is_too_late(owner, due, at):

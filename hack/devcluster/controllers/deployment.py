@@ -1,7 +1,7 @@
 """Deployments, through one ReplicaSet for each template.
 
-Guarantee: a new template's pods are all ready before the old ones go (RollingUpdate), or the old ones are gone
-before new ones are made (Recreate); status is what ``kubectl rollout status`` waits for.
+Guarantee: a new template's pods are all ready before the old ones go (RollingUpdate), or the old ones are
+gone before new ones are made (Recreate); status is what ``kubectl rollout status`` waits for.
 Non-guarantee: maxSurge and maxUnavailable are not weighed, and revisions cannot be rolled back to.
 """
 
@@ -105,12 +105,18 @@ def _replica_set(owner: Obj, name: str) -> Obj:
 
 
 def _status(owner: Obj, sets: list[Obj], newest: str) -> Obj:
-    counts = {name: sum(status_of(each).get(name, 0) for each in sets) for name in ("replicas", "readyReplicas")}
+    counts = {
+        name: sum(status_of(each).get(name, 0) for each in sets) for name in ("replicas", "readyReplicas")
+    }
     updated = sum(status_of(each).get("replicas", 0) for each in sets if name_of(each) == newest)
     ready = counts["readyReplicas"]
     wanted = _replicas(owner)
     done = updated == counts["replicas"] == ready == wanted
-    progress = ("NewReplicaSetAvailable", "has successfully progressed") if done else ("ReplicaSetUpdated", "is progressing")
+    progress = (
+        ("NewReplicaSetAvailable", "has successfully progressed")
+        if done
+        else ("ReplicaSetUpdated", "is progressing")
+    )
     return {
         **counts,
         "observedGeneration": owner["metadata"].get("generation", 1),
@@ -118,7 +124,9 @@ def _status(owner: Obj, sets: list[Obj], newest: str) -> Obj:
         "updatedReplicas": updated,
         "unavailableReplicas": max(wanted - ready, 0),
         "conditions": [
-            _condition(owner, "Available", ready >= wanted, "MinimumReplicasAvailable", "Minimum availability"),
+            _condition(
+                owner, "Available", ready >= wanted, "MinimumReplicasAvailable", "Minimum availability"
+            ),
             _condition(owner, "Progressing", True, progress[0], f'ReplicaSet "{newest}" {progress[1]}.'),
         ],
     }

@@ -62,7 +62,11 @@ class EndpointsController:
 
     def _subsets(self, service: Obj) -> list[Obj]:
         pods, _ = self._registry.list(PODS, namespace_of(service))
-        behind = [pod for pod in pods if _selects(service, pod) and status_of(pod).get("podIP") and not is_finished(pod)]
+        behind = [
+            pod
+            for pod in pods
+            if _selects(service, pod) and status_of(pod).get("podIP") and not is_finished(pod)
+        ]
         if not behind:
             return []
         anyway = bool(service["spec"].get("publishNotReadyAddresses"))
@@ -88,4 +92,8 @@ def _port(port: Obj) -> Obj:
 def _address(pod: Obj) -> Obj:
     target = {"kind": "Pod", "name": name_of(pod), "namespace": namespace_of(pod), "uid": uid_of(pod)}
     hostname = {"hostname": pod["spec"]["hostname"]} if pod["spec"].get("hostname") else {}
-    return {"ip": status_of(pod)["podIP"], "nodeName": pod["spec"].get("nodeName", ""), "targetRef": target} | hostname
+    return {
+        "ip": status_of(pod)["podIP"],
+        "nodeName": pod["spec"].get("nodeName", ""),
+        "targetRef": target,
+    } | hostname

@@ -72,7 +72,7 @@ class JobController:
         return _soonest(wait, _time_left(job, status, at))
 
     def _resumed(self, job: Obj, at: datetime) -> Obj:
-        status = copy(status_of(job))
+        status: Obj = copy(status_of(job))
         if "startTime" not in status:
             status["startTime"] = timestamp(at)
         if has_condition(job, "Suspended"):
@@ -112,7 +112,9 @@ class JobController:
         for pod in owned_pods(self._registry, job):
             if not is_finished(pod) and not is_deleting(pod):
                 self._registry.delete(PODS, namespace_of(pod), name_of(pod), uid=uid_of(pod))
-                events.record(self._registry, job, "Normal", "SuccessfulDelete", f"Deleted pod: {name_of(pod)}")
+                events.record(
+                    self._registry, job, "Normal", "SuccessfulDelete", f"Deleted pod: {name_of(pod)}"
+                )
 
     def _expire(self, job: Obj) -> float | None:
         seconds = job["spec"].get("ttlSecondsAfterFinished")
@@ -122,7 +124,9 @@ class JobController:
         left = (ended + timedelta(seconds=seconds) - self._clock()).total_seconds()
         if left > 0:
             return left
-        self._registry.delete(JOBS, namespace_of(job), name_of(job), uid=uid_of(job), propagation="Foreground")
+        self._registry.delete(
+            JOBS, namespace_of(job), name_of(job), uid=uid_of(job), propagation="Foreground"
+        )
         return None
 
     def _suspend(self, job: Obj) -> None:
@@ -191,7 +195,9 @@ def _time_left(job: Obj, status: Obj, at: datetime) -> float | None:
     seconds = job["spec"].get("activeDeadlineSeconds")
     if seconds is None:
         return None
-    return (moment_of(status["startTime"]) + timedelta(seconds=seconds) - at).total_seconds()
+    ends = moment_of(status["startTime"]) + timedelta(seconds=float(seconds))
+    left: timedelta = ends - at
+    return left.total_seconds()
 
 
 def _backoff_left(counts: _Counts, at: datetime) -> float:

@@ -31,7 +31,7 @@ class Reconciler(Protocol):
     watches: Mapping[GroupResource, KeysOf]
 
     def reconcile(self, namespace: str, name: str) -> float | None:
-        """Bring the world one step nearer; seconds after which to look again, if time alone changes things."""
+        """Bring the world one step nearer; seconds after which to look again, where time changes things."""
 
 
 def itself(obj: Obj) -> Iterable[Key]:

@@ -1,6 +1,6 @@
 """The scheduler: binds pods to the only node.
 
-Guarantee: a pod waits, visibly, for its claims to be there and bound, and for a node that its nodeSelector fits.
+Guarantee: a pod waits, visibly, for its claims to be bound and for a node that its nodeSelector fits.
 Non-guarantee: no resources, affinities, taints or topology.
 """
 
@@ -14,7 +14,17 @@ from hack.devcluster.controllers.loop import KeysOf, itself
 from hack.devcluster.errors import ApiStatus
 from hack.devcluster.objects import GroupResource, Obj, is_deleting, timestamp
 from hack.devcluster.registry import Registry
-from hack.devcluster.shapes import CLAIMS, NODES, PODS, condition_of, labels_of, name_of, namespace_of, now, status_of
+from hack.devcluster.shapes import (
+    CLAIMS,
+    NODES,
+    PODS,
+    condition_of,
+    labels_of,
+    name_of,
+    namespace_of,
+    now,
+    status_of,
+)
 
 _RETRY_SECONDS = 0.3
 
@@ -70,7 +80,12 @@ class Scheduler:
 
     def _write_condition(self, pod: Obj, status: str, why: Obj) -> None:
         at = timestamp(now())
-        condition = {"type": "PodScheduled", "status": status, "lastProbeTime": None, "lastTransitionTime": at} | why
+        condition = {
+            "type": "PodScheduled",
+            "status": status,
+            "lastProbeTime": None,
+            "lastTransitionTime": at,
+        } | why
         others = [each for each in status_of(pod).get("conditions") or [] if each["type"] != "PodScheduled"]
         fresh = {"phase": "Pending", **status_of(pod), "conditions": [*others, condition]}
         self._registry.update_status(PODS, pod | {"status": fresh})

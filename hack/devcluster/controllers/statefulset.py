@@ -79,7 +79,9 @@ class StatefulSetController:
             "metadata": {
                 "name": name,
                 "namespace": namespace_of(owner),
-                "labels": labels_of(owner["spec"]["template"] | {"metadata": owner["spec"]["template"].get("metadata") or {}}),
+                "labels": labels_of(
+                    owner["spec"]["template"] | {"metadata": owner["spec"]["template"].get("metadata") or {}}
+                ),
                 "ownerReferences": [controller_reference(owner)],
             },
             "data": {"spec": {"template": copy(owner["spec"]["template"])}},
@@ -123,7 +125,9 @@ class StatefulSetController:
         for template in owner["spec"].get("volumeClaimTemplates") or []:
             self._ensure_claim(owner, template, ordinal)
         stored = self._registry.get(REVISIONS, namespace_of(owner), revision)
-        pod = self._registry.create(PODS, stateful_pod(owner, stored["data"]["spec"]["template"], ordinal, revision))
+        pod = self._registry.create(
+            PODS, stateful_pod(owner, stored["data"]["spec"]["template"], ordinal, revision)
+        )
         message = f"create Pod {name_of(pod)} in StatefulSet {name_of(owner)} successful"
         events.record(self._registry, owner, "Normal", "SuccessfulCreate", message)
 
@@ -133,7 +137,9 @@ class StatefulSetController:
             self._registry.get(CLAIMS, namespace_of(owner), name)
             return
         except ApiStatus:
-            labels = (template["metadata"].get("labels") or {}) | (owner["spec"]["selector"].get("matchLabels") or {})
+            labels = (template["metadata"].get("labels") or {}) | (
+                owner["spec"]["selector"].get("matchLabels") or {}
+            )
         metadata = {"name": name, "namespace": namespace_of(owner), "labels": labels}
         claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata}
         self._registry.create(CLAIMS, claim | {"spec": copy(template["spec"])})
