@@ -20,7 +20,7 @@ import anyio
 import msgspec
 import structlog
 
-from controller.kube import chance, watch
+from controller.kube import chance, metrics, watch
 from controller.kube.client import Client, ListMeta, selectors
 from controller.kube.errors import KubeError, NotFound, ServerError, status_error
 from controller.kube.lines import LineSplitter
@@ -78,6 +78,7 @@ class Informer(Generic[T]):
         self._handlers: list[Handler[T]] = []
         self._position = watch.Position()
         self._pages: list[T] = []
+        self._meter = metrics.InformerMeter(resource.plural)
         self._synced = anyio.Event()
         self._changed = anyio.Event()
 
@@ -144,6 +145,7 @@ class Informer(Generic[T]):
 
     def _replace(self, version: str) -> None:
         items, self._pages = self._pages, []
+        self._meter.lists.inc()
         self._publish(self._writer.replace(items, version))
         self._synced.set()
 
@@ -157,6 +159,7 @@ class Informer(Generic[T]):
                 async for chunk in chunks:
                     for line in splitter.feed(chunk):
                         self._take(_decoded(_EVENT, line))
+                        self._meter.events.inc()
                         events += 1
         except KubeError as error:
             now = anyio.current_time()
@@ -207,6 +210,7 @@ class Informer(Generic[T]):
             return self._decoder.decode(raw)
         except msgspec.MsgspecError as error:
             metadata = _decoded(_METADATA, raw).metadata
+            self._meter.unfit.inc()
             where = f"{metadata.namespace}/{metadata.name}"
             log.warning(
                 "object does not fit its type", kind=self.resource.kind, object=where, error=str(error)
@@ -219,13 +223,13 @@ class Informer(Generic[T]):
         return known if known is not None and known.uid == metadata.uid else None
 
     async def _failed(self, error: KubeError | None, failed: watch.Failed) -> None:
-        appeared_absent = failed.position.absent and not self._position.absent
-        self._position = failed.position
-        if appeared_absent:
-            log.info("the API server has no such kind", resource=self.resource.plural)
+        was_absent, self._position = self._position.absent, failed.position
         if failed.position.absent and isinstance(error, NotFound):
+            if not was_absent:
+                log.info("the API server has no such kind", resource=self.resource.plural)
             self._replace(self.store.version)
-        if error is not None and not (failed.delay == 0 or failed.position.absent):
+        elif error is not None and failed.delay:
+            self._meter.failures.inc()
             log.warning("list or watch failed", resource=self.resource.plural, error=str(error))
         await anyio.sleep(failed.delay)
 
@@ -233,6 +237,7 @@ class Informer(Generic[T]):
         for delta in deltas:
             for handler in self._handlers:
                 self._tell(handler, delta)
+        self._meter.objects.set(len(self.store))
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 

@@ -12,6 +12,7 @@ Before a step that must not be repeated, ask :meth:`LeaderElector.may_act`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,6 +67,8 @@ class LeaderElector:
         self._seen: Observed | None = None
         self._lease: dict[str, Any] | None = None
         """The Lease as last read or written, while its version can still be the newest."""
+        self._highest = -1
+        """The highest term seen: a lease that somebody deletes must not start the count again."""
         self._renewed = float("-inf")
         self._lost: str | None = None
         self.leading = False
@@ -127,8 +130,8 @@ class LeaderElector:
     async def _renew(self, leading: anyio.CancelScope) -> None:
         """Renew until the lease is lost, then cancel ``leading``."""
         while self._lost is None:
-            await anyio.sleep(self.times.retry)
             deadline = self._renewed + self.times.renew_deadline
+            await anyio.sleep_until(min(anyio.current_time() + self.times.retry, deadline))
             renewed = False
             # Measured from the last renewal, not from this round: a request that hangs cannot add to it.
             with anyio.CancelScope(deadline=deadline):
@@ -180,6 +183,7 @@ class LeaderElector:
         self._lease = lease
         record = Record.from_spec(lease.get("spec") or {})
         self._seen = observe(self._seen, record, anyio.current_time())
+        self._highest = max(self._highest, record.transitions)
 
     async def _write_if_possible(self) -> bool:
         sent = anyio.current_time()
@@ -196,6 +200,7 @@ class LeaderElector:
 
     async def _write(self, record: Record) -> None:
         if self._lease is None:
+            record = replace(record, transitions=self._highest + (0 if self.leading else 1))
             metadata = {"name": self._name, "namespace": self._namespace}
             lease = {
                 "apiVersion": LEASES.api_version,

@@ -47,3 +47,12 @@ class QueueMeter:
 
     def finished(self, seconds: float) -> None:
         self._work.observe(seconds)
+
+
+class InformerMeter:
+    """The children of one informer."""
+
+    def __init__(self, resource: str) -> None:
+        self.objects, self.events = OBJECTS.labels(resource), WATCH_EVENTS.labels(resource)
+        self.lists, self.failures = LISTS.labels(resource), FAILURES.labels(resource)
+        self.unfit = UNFIT.labels(resource)

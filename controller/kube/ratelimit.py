@@ -28,10 +28,22 @@ class TokenBucket:
 
     def reserve(self, now: float) -> float:
         """Take a token and return the seconds until it is there."""
-        refill = self.burst if self._at is None else (now - self._at) * self.rate
-        self._tokens = min(float(self.burst), self._tokens + refill) - 1.0
-        self._at = now
+        self._refill(now)
+        self._tokens -= 1.0
         return max(0.0, -self._tokens / self.rate)
+
+    def take(self, now: float) -> bool:
+        """Take a token if one is there."""
+        self._refill(now)
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def _refill(self, now: float) -> None:
+        refill = self.burst if self._at is None else (now - self._at) * self.rate
+        self._tokens = min(float(self.burst), self._tokens + refill)
+        self._at = now
 
 
 class RateLimiter(Generic[K]):
