@@ -13,6 +13,9 @@ def install(directory: str) -> int:
     source, target = located(AGENT_BUNDLE_SOURCE), located(directory or AGENT_BUNDLE)
     if not source.is_dir():
         return complain(f"there is no agent bundle at {source}: this image was built without it")
-    # modes only: changing times may be forbidden on the volume, and nobody needs them
-    shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True, copy_function=shutil.copy)
+    # Entry by entry, since the volume's own directory belongs to root, whose mode and times are not ours
+    # to set; and each anew, since an attempt before this one may have been cut short.
+    for entry in source.iterdir():
+        shutil.rmtree(target / entry.name, ignore_errors=True)
+        shutil.copytree(entry, target / entry.name, symlinks=True)
     return 0
