@@ -43,6 +43,11 @@ class Choice:
     database: str
     candidates: tuple[Candidate, ...]
 
+    @property
+    def is_everything(self) -> bool:
+        """All that the server hosts, under names that are not known yet."""
+        return self.database == EVERYTHING
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -60,6 +65,8 @@ class SourcePlan:
     refused: tuple[Refusal, ...] = ()
     skipped: tuple[Refusal, ...] = ()
     warnings: tuple[str, ...] = ()
+    blocked: str = ""
+    """Why nothing can be saved at all; empty when something can be tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ def choose_sources(
     if not reachable:
         said = "; ".join(f"{pod}: {reason}" for pod, reason in sorted(unreachable.items()))
         reason = f"no agent of the deployment answers ({said or 'it has no servers'})"
-        return SourcePlan(refused=tuple(Refusal(name, reason) for name in wanted or [EVERYTHING]))
+        return SourcePlan(refused=tuple(Refusal(name, reason) for name in wanted), blocked=reason)
     if not views:
         return _by_hints(wanted, servers, reachable, answers)
     copies = _copies(views, [server.pod for server in servers])

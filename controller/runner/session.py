@@ -151,9 +151,7 @@ class VerbSession:
                 return await self._follow(run_id, note)
             except Cut as cut:
                 if anyio.current_time() - heard[0] > self._patience.absence:
-                    raise AgentLost(
-                        f"not heard from for {self._patience.absence:.0f}s: {cut}"
-                    ) from cut
+                    raise AgentLost(f"not heard from for {self._patience.absence:.0f}s: {cut}") from cut
             await anyio.sleep(self._patience.pause)
 
     async def topology(self) -> TopologyAnswer:

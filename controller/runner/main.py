@@ -1,0 +1,132 @@
+"""``python -m controller runner``: the program of Job and CronJob pods.
+
+Guarantee: however the run ends, SIGTERM included, the result is the last line of the log and the pod's
+termination message, and the exit code is 0 only for a run that saved everything: 0 succeeded, 1 failed
+or partly failed, 64 the specification is no specification.
+
+Non-guarantee: a SIGKILL leaves no message; the kubelet's own reason is all there is then.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import NoReturn
+
+import anyio
+import msgspec
+
+from controller.kube.client import Client
+from controller.kube.config import load_config
+from controller.kube.errors import KubeError
+from controller.repository.errors import RepositoryError
+from controller.repository.opening import open_store
+from controller.runner import report
+from controller.runner.dial import ExecDial
+from controller.runner.log import Log
+from controller.runner.progress import Tracker
+from controller.runner.run import Run, Surroundings
+from controller.runner.session import VerbSession
+from controller.wire import locations
+from controller.wire.messages import Outcome, RunResult, RunSpec
+
+USAGE = 64
+_GOOD = {Outcome.SUCCEEDED, Outcome.SUCCEEDED_WITH_WARNINGS}
+
+
+def main(argv: list[str]) -> NoReturn:
+    """Never returns: threads of the store's library abort an interpreter that shuts down under them."""
+    code = USAGE if argv else _main(os.environ)
+    if argv:
+        sys.stderr.write(f"runner takes no arguments; it reads {locations.ENV_RUN_SPEC}\n")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _main(env: Mapping[str, str]) -> int:
+    log = Log(_now)
+    run_id = env.get(locations.ENV_RUN_ID, "")
+    started = _now()
+    try:
+        spec = msgspec.json.decode(env.get(locations.ENV_RUN_SPEC, ""), type=RunSpec)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        _publish(
+            log, report.failed(run_id, started, _now(), "BadRunSpec", f"{locations.ENV_RUN_SPEC}: {error}")
+        )
+        return USAGE
+    if not run_id:
+        _publish(log, report.failed("", started, _now(), "BadRunSpec", f"{locations.ENV_RUN_ID} is empty"))
+        return USAGE
+    result = anyio.run(_run, spec, run_id, log)
+    _publish(log, result)
+    return 0 if result.outcome in _GOOD else 1
+
+
+async def _run(spec: RunSpec, run_id: str, log: Log) -> RunResult:
+    started = _now()
+    log.info("run", run=run_id, backup=f"{spec.namespace}/{spec.backup}", deployment=spec.deployment)
+    try:
+        return await _until_terminated(spec, run_id, log)
+    except RepositoryError as error:
+        return report.failed(run_id, started, _now(), error.reason, str(error))
+    except KubeError as error:
+        return report.failed(run_id, started, _now(), "KubernetesUnreachable", str(error))
+    except Exception as error:
+        # A bug: the cause still has to reach the status, and the trace the log.
+        log.error("bug", error=f"{type(error).__name__}: {error}", trace=_trace(error))
+        return report.failed(run_id, started, _now(), "InternalError", f"{type(error).__name__}: {error}")
+
+
+async def _until_terminated(spec: RunSpec, run_id: str, log: Log) -> RunResult:
+    """The run, ended early by SIGTERM: staging released and uploads aborted, within the grace period."""
+    volume = locations.located(locations.REPOSITORY_DIR)
+    credentials = locations.located(locations.STORAGE_CREDENTIALS_DIR)
+    store = open_store(spec, volume=volume, credentials=credentials)
+    async with Client(load_config()) as client:
+        world = Surroundings(
+            store=store,
+            connect=lambda server: VerbSession(server.pod, ExecDial(client, server)),
+            log=log,
+            tracker=Tracker(run_id, log.progress, time.monotonic),
+            now=_now,
+        )
+        run = Run(spec, run_id, world)
+        result: RunResult | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
+            result = await run.result()
+            tasks.cancel_scope.cancel()
+        return result or run.failure(
+            "Interrupted", "the runner's pod was told to stop before the run was done"
+        )
+
+
+async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            scope.cancel()
+            return
+
+
+def _publish(log: Log, result: RunResult) -> None:
+    line = report.fit(result)
+    with suppress(OSError):
+        # Outside Kubernetes there is no such file, and the log's last line says the same.
+        locations.located(locations.TERMINATION_LOG).write_bytes(line)
+    log.result(line)
+
+
+def _trace(error: Exception) -> str:
+    import traceback
+
+    return "".join(traceback.format_exception(error))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,243 @@
+"""One run, from the specification to the committed manifest.
+
+Guarantee: nothing expensive starts before the repository has proved to be writable; the manifest is
+written last and only when at least one database was saved; a run that is in the repository already is
+reported and not repeated; the verdict counts what was stored. Every exception on purpose ends as a
+result with its reason.
+
+Non-guarantee: artifacts of a run that was not committed stay in the store, invisible, until swept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import anyio
+import anyio.to_thread
+
+from controller.plan.source import Choice, Group, SourcePlan, choose_sources, next_groups
+from controller.repository import catalogue
+from controller.repository.errors import RepositoryError
+from controller.repository.manifest import MissingDatabase, RunManifest, StoredArtifact
+from controller.repository.store import Store
+from controller.runner import report
+from controller.runner.dump import GroupWork, Harvest, Tools, request_for
+from controller.runner.groups import unwrapped
+from controller.runner.log import Log
+from controller.runner.progress import Tracker
+from controller.runner.session import AgentSession, SessionError
+from controller.runner.transfer import Persistence
+from controller.wire.messages import RunResult, RunSpec, Server, TopologyAnswer, encode
+
+PARALLEL_UPLOADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a run needs of the world."""
+
+    store: Store
+    connect: Callable[[Server], AgentSession]
+    log: Log
+    tracker: Tracker
+    now: Callable[[], datetime]
+    persistence: Persistence = field(default_factory=Persistence)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is known so far."""
+
+    saved: dict[str, StoredArtifact] = field(default_factory=dict)
+    reasons: dict[str, list[str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    tried: dict[str, set[str]] = field(default_factory=dict)
+    neo4j_version: str = ""
+    transport: str = "tls"
+
+    def add(self, group: Group, harvest: Harvest) -> None:
+        for name in group.databases:
+            self.tried.setdefault(name, set()).add(group.pod)
+        for artifact in harvest.saved:
+            self.saved[artifact.database] = artifact
+        for one in harvest.missing:
+            self.reasons.setdefault(one.database, []).append(one.reason)
+        self.warnings += harvest.warnings
+        self.neo4j_version = harvest.neo4j_version or self.neo4j_version
+        self.transport = "exec" if harvest.transport == "exec" else self.transport
+
+    def missing(self) -> tuple[MissingDatabase, ...]:
+        return tuple(
+            MissingDatabase(database=name, reason="; ".join(reasons))
+            for name, reasons in sorted(self.reasons.items())
+            if name not in self.saved
+        )
+
+
+class Run:
+    """One run of one backup."""
+
+    def __init__(self, spec: RunSpec, run_id: str, world: Surroundings) -> None:
+        self._spec = spec
+        self._run_id = run_id
+        self._world = world
+        self._started = world.now()
+        self._sessions = {server.pod: world.connect(server) for server in spec.servers}
+        self._tools = Tools(
+            store=world.store,
+            tracker=world.tracker,
+            log=world.log,
+            now=world.now,
+            uploads=anyio.Semaphore(PARALLEL_UPLOADS),
+            persistence=world.persistence,
+        )
+
+    async def result(self) -> RunResult:
+        """Do it, or say why not; raises only for cancellation and for bugs."""
+        try:
+            return await self._back_up()
+        except RepositoryError as error:
+            return self.failure(error.reason, str(error))
+
+    def failure(self, reason: str, error: str, missing: tuple[MissingDatabase, ...] = ()) -> RunResult:
+        """The result of this run having come to nothing."""
+        return report.failed(
+            self._run_id,
+            self._started,
+            self._world.now(),
+            reason,
+            error,
+            repository=self._world.store.location,
+            missing=missing,
+        )
+
+    async def _back_up(self) -> RunResult:
+        store, tracker = self._world.store, self._world.tracker
+        tracker.enter("Resolving", f"looking at {store.location}")
+        before = await anyio.to_thread.run_sync(catalogue.find_run, store, self._run_id)
+        if before:
+            self._world.log.info("already committed", run=self._run_id)
+            return report.committed(before, store.location)
+        await anyio.to_thread.run_sync(
+            catalogue.prepare,
+            store,
+            self._spec.namespace,
+            self._spec.backup,
+            self._spec.backup_uid,
+            self._started,
+        )
+        tracker.enter("Resolving", "asking the agents which server holds what")
+        tally = _Tally()
+        plan = await self._choose(tally)
+        await self._save(plan.choices, tally)
+        return await self._conclude(plan, tally)
+
+    async def _choose(self, tally: _Tally) -> SourcePlan:
+        answers: dict[str, TopologyAnswer] = {}
+        unreachable: dict[str, str] = {}
+
+        async def ask(session: AgentSession) -> None:
+            try:
+                answers[session.name] = await session.topology()
+            except SessionError as error:
+                unreachable[session.name] = str(error)
+
+        with unwrapped():
+            async with anyio.create_task_group() as tasks:
+                for session in self._sessions.values():
+                    tasks.start_soon(ask, session)
+        plan = choose_sources(self._spec.databases, self._spec.servers, answers, unreachable)
+        self._explain(plan, answers, unreachable)
+        for refusal in plan.refused:
+            tally.reasons[refusal.database] = [refusal.reason]
+        tally.warnings += plan.warnings
+        tally.neo4j_version = max((answer.neo4j_version for answer in answers.values()), default="")
+        return plan
+
+    def _explain(
+        self, plan: SourcePlan, answers: dict[str, TopologyAnswer], unreachable: dict[str, str]
+    ) -> None:
+        log = self._world.log
+        for pod, reason in sorted(unreachable.items()):
+            log.warning("agent does not answer", server=pod, reason=reason)
+        for pod, answer in sorted(answers.items()):
+            if answer.error:
+                log.warning("topology unknown", server=pod, reason=answer.error)
+        for choice in plan.choices:
+            best = choice.candidates[0]
+            log.info("source", database=choice.database, server=best.pod, role=best.role, why=best.why)
+        for refusal in plan.refused:
+            log.error("cannot be saved", database=refusal.database, reason=refusal.reason)
+        for skip in plan.skipped:
+            log.info("skipped", database=skip.database, reason=skip.reason)
+
+    async def _save(self, choices: tuple[Choice, ...], tally: _Tally) -> None:
+        """Round by round: what failed on one server is tried on the next that holds it."""
+        tracker = self._world.tracker
+        tracker.databases_total = len(choices)
+        while True:
+            pending = [choice for choice in choices if self._is_pending(choice, tally)]
+            groups, _ = next_groups(pending, tally.tried)
+            if not groups:
+                return
+            with unwrapped():
+                async with anyio.create_task_group() as tasks:
+                    for group in groups:
+                        tasks.start_soon(self._work_off, group, choices, tally)
+
+    async def _work_off(self, group: Group, choices: Iterable[Choice], tally: _Tally) -> None:
+        roles = {
+            choice.database: candidate.role
+            for choice in choices
+            for candidate in choice.candidates
+            if candidate.pod == group.pod
+        }
+        work = GroupWork(group, roles, self._sessions[group.pod], self._run_id, self._tools)
+        tally.add(group, await work.work_off(request_for(self._spec, group.databases, self._run_id)))
+
+    def _is_pending(self, choice: Choice, tally: _Tally) -> bool:
+        # The choice of everything has no artifact of its own name: it is done once something was saved.
+        return choice.database not in tally.saved and not (choice.is_everything and tally.saved)
+
+    async def _conclude(self, plan: SourcePlan, tally: _Tally) -> RunResult:
+        missing = tally.missing()
+        artifacts = tuple(sorted(tally.saved.values(), key=lambda one: one.database))
+        if not artifacts:
+            reason = "NothingToSave" if not missing else "BackupFailed"
+            wanted = len(plan.choices) + len(plan.refused)
+            error = report.missing_error(missing, wanted) or "the deployment has no database to save"
+            return self.failure(reason, error, missing)
+        self._world.tracker.enter("Committing")
+        manifest = self._manifest(artifacts, missing, tally)
+        written = await anyio.to_thread.run_sync(catalogue.commit, self._world.store, manifest)
+        return report.committed(written, self._world.store.location)
+
+    def _manifest(
+        self, artifacts: tuple[StoredArtifact, ...], missing: tuple[MissingDatabase, ...], tally: _Tally
+    ) -> RunManifest:
+        spec = self._spec
+        warnings = list(dict.fromkeys(tally.warnings))
+        if spec.verify:
+            warnings.append("verification was asked for, and is not done by this release")
+        return RunManifest(
+            run_id=self._run_id,
+            namespace=spec.namespace,
+            backup=spec.backup,
+            backup_uid=spec.backup_uid,
+            generation=spec.generation,
+            spec_digest=hashlib.sha256(encode(spec)).hexdigest(),
+            deployment=spec.deployment,
+            outcome=report.verdict(artifacts, missing, warnings),
+            started=self._started,
+            finished=self._world.now(),
+            requested_type=spec.type,
+            neo4j_version=tally.neo4j_version,
+            transport=tally.transport,
+            databases=tuple(sorted({one.database for one in (*artifacts, *missing)})),
+            artifacts=artifacts,
+            missing=missing,
+            warnings=tuple(warnings),
+        )
