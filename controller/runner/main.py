@@ -56,9 +56,8 @@ def _main(env: Mapping[str, str]) -> int:
     try:
         spec = msgspec.json.decode(env.get(locations.ENV_RUN_SPEC, ""), type=RunSpec)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        _publish(
-            log, report.failed(run_id, started, _now(), "BadRunSpec", f"{locations.ENV_RUN_SPEC}: {error}")
-        )
+        why = f"{locations.ENV_RUN_SPEC} is no run specification: {error}"
+        _publish(log, report.failed(run_id, started, _now(), "BadRunSpec", why))
         return USAGE
     if not run_id:
         _publish(log, report.failed("", started, _now(), "BadRunSpec", f"{locations.ENV_RUN_ID} is empty"))
