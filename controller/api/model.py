@@ -66,8 +66,21 @@ class Model(BaseModel):
         return self
 
     def as_dict(self) -> JsonObject:
-        """JSON names, absent optional fields left out: what goes into a Kubernetes object."""
-        return self.model_dump(by_alias=True, exclude_none=True)
+        """JSON names and types, absent fields and empty lists left out, as in a Kubernetes object."""
+        dumped: JsonObject = _pruned(self.model_dump(mode="json", by_alias=True, exclude_none=True))
+        return dumped
+
+    def as_merge_patch(self) -> JsonObject:
+        """``as_dict`` with null wherever a field is absent: a merge patch only removes what it names."""
+        patch = self.as_dict()
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            key = field.alias or to_camel(name)
+            if isinstance(value, Model):
+                patch[key] = value.as_merge_patch()
+            else:
+                patch.setdefault(key, None)
+        return patch
 
 
 class InvalidObject(ValueError):
@@ -81,6 +94,12 @@ class InvalidObject(ValueError):
 def problems_of(error: ValidationError, root: str) -> tuple[str, ...]:
     """One line for each problem: ``spec.storage: bucket is required …``."""
     return tuple(f"{_path(root, item['loc'])}: {_text(item)}" for item in error.errors())
+
+
+def _pruned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _pruned(child) for key, child in value.items() if child != []}
+    return [_pruned(child) for child in value] if isinstance(value, list) else value
 
 
 def _path(root: str, location: tuple[int | str, ...]) -> str:
