@@ -100,19 +100,14 @@ def choose_sources(
     return _by_rows(wanted or sorted(copies), copies, reachable, explicit=bool(wanted))
 
 
-def next_groups(
-    choices: Iterable[Choice], tried: Mapping[str, Collection[str]]
-) -> tuple[tuple[Group, ...], tuple[str, ...]]:
-    """Databases by the best server that has not been tried for them, and those with none left."""
+def next_groups(choices: Iterable[Choice], tried: Mapping[str, Collection[str]]) -> tuple[Group, ...]:
+    """Databases by the best server that has not been tried for them; those with none left are out."""
     groups: dict[str, list[str]] = {}
-    exhausted: list[str] = []
     for choice in choices:
         left = [one for one in choice.candidates if one.pod not in tried.get(choice.database, ())]
         if left:
             groups.setdefault(left[0].pod, []).append(choice.database)
-        else:
-            exhausted.append(choice.database)
-    return tuple(Group(pod, tuple(sorted(names))) for pod, names in sorted(groups.items())), tuple(exhausted)
+    return tuple(Group(pod, tuple(sorted(names))) for pod, names in sorted(groups.items()))
 
 
 # --- by what the DBMS says -----------------------------------------------------------------------

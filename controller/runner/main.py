@@ -28,6 +28,7 @@ from controller.repository.errors import RepositoryError
 from controller.repository.opening import open_store
 from controller.runner import report
 from controller.runner.dial import ExecDial
+from controller.runner.groups import unwrapped
 from controller.runner.log import Log
 from controller.runner.progress import Tracker
 from controller.runner.run import Run, Surroundings
@@ -86,8 +87,9 @@ async def _until_terminated(spec: RunSpec, run_id: str, log: Log) -> RunResult:
     """The run, ended early by SIGTERM: staging released and uploads aborted, within the grace period."""
     volume = locations.located(locations.REPOSITORY_DIR)
     credentials = locations.located(locations.STORAGE_CREDENTIALS_DIR)
+    service_account = str(locations.located(locations.SERVICE_ACCOUNT_DIR))
     store = open_store(spec, volume=volume, credentials=credentials)
-    async with Client(load_config()) as client:
+    async with Client(load_config(service_account_dir=service_account)) as client:
         world = Surroundings(
             store=store,
             connect=lambda server: VerbSession(server.pod, ExecDial(client, server)),
@@ -97,13 +99,12 @@ async def _until_terminated(spec: RunSpec, run_id: str, log: Log) -> RunResult:
         )
         run = Run(spec, run_id, world)
         result: RunResult | None = None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
-            result = await run.result()
-            tasks.cancel_scope.cancel()
-        return result or run.failure(
-            "Interrupted", "the runner's pod was told to stop before the run was done"
-        )
+        with unwrapped():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
+                result = await run.result()
+                tasks.cancel_scope.cancel()
+        return result or run.failure("Interrupted", "the pod was told to stop before the run was done")
 
 
 async def _cancel_on_signal(scope: anyio.CancelScope) -> None:

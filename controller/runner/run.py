@@ -18,7 +18,7 @@ from datetime import datetime
 import anyio
 import anyio.to_thread
 
-from controller.plan.source import Choice, Group, SourcePlan, choose_sources, next_groups
+from controller.plan.source import EVERYTHING, Choice, Group, SourcePlan, choose_sources, next_groups
 from controller.repository import catalogue
 from controller.repository.errors import RepositoryError
 from controller.repository.manifest import MissingDatabase, RunManifest, StoredArtifact
@@ -73,7 +73,7 @@ class _Tally:
         return tuple(
             MissingDatabase(database=name, reason="; ".join(reasons))
             for name, reasons in sorted(self.reasons.items())
-            if name not in self.saved
+            if name not in self.saved and not (name == EVERYTHING and self.saved)
         )
 
 
@@ -121,13 +121,9 @@ class Run:
         if before:
             self._world.log.info("already committed", run=self._run_id)
             return report.committed(before, store.location)
+        spec = self._spec
         await anyio.to_thread.run_sync(
-            catalogue.prepare,
-            store,
-            self._spec.namespace,
-            self._spec.backup,
-            self._spec.backup_uid,
-            self._started,
+            catalogue.prepare, store, spec.namespace, spec.backup, spec.backup_uid, self._started
         )
         tracker.enter("Resolving", "asking the agents which server holds what")
         tally = _Tally()
@@ -180,7 +176,7 @@ class Run:
         tracker.databases_total = len(choices)
         while True:
             pending = [choice for choice in choices if self._is_pending(choice, tally)]
-            groups, _ = next_groups(pending, tally.tried)
+            groups = next_groups(pending, tally.tried)
             if not groups:
                 return
             with unwrapped():
@@ -206,6 +202,8 @@ class Run:
         missing = tally.missing()
         artifacts = tuple(sorted(tally.saved.values(), key=lambda one: one.database))
         if not artifacts:
+            if plan.blocked:
+                return self.failure("AgentUnreachable", plan.blocked, missing)
             reason = "NothingToSave" if not missing else "BackupFailed"
             wanted = len(plan.choices) + len(plan.refused)
             error = report.missing_error(missing, wanted) or "the deployment has no database to save"
@@ -236,7 +234,7 @@ class Run:
             requested_type=spec.type,
             neo4j_version=tally.neo4j_version,
             transport=tally.transport,
-            databases=tuple(sorted({one.database for one in (*artifacts, *missing)})),
+            databases=tuple(sorted([one.database for one in artifacts] + [one.database for one in missing])),
             artifacts=artifacts,
             missing=missing,
             warnings=tuple(warnings),
