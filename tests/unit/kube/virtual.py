@@ -1,0 +1,52 @@
+"""Virtual time: a loop that jumps to its next timer when nothing is left to do.
+
+Everything of a test lives in one loop, client and server included, so hours pass in milliseconds and a
+time limit that fires is a time limit that would have fired.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import selectors
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+
+GRACE_SECONDS = 0.002
+"""Real time in which the loopback interface may still deliver something."""
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    skipped = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            return super().select(None)
+        ready = super().select(min(timeout, GRACE_SECONDS))
+        if not ready and timeout > GRACE_SECONDS:
+            self.skipped += timeout - GRACE_SECONDS
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """See the module."""
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return super().time() + self._jumping.skipped
+
+
+def virtual(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Run an async test in virtual time; its arguments are fixtures as usual."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        bound = functools.partial(test, *args, **kwargs)
+        anyio.run(bound, backend_options={"loop_factory": VirtualLoop})
+
+    return run
