@@ -15,13 +15,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from hack.devcluster.neo4j_sim import backup, config, faults, inspecting, places, recovery, sizes, surface
+from hack.devcluster.neo4j_sim import backup, config, faults, inspecting, recovery, sizes, surface
 from hack.devcluster.neo4j_sim.console import Console
 from hack.devcluster.neo4j_sim.errors import CommandFailed
 from hack.devcluster.neo4j_sim.picocli import CommandSpec, Parsed, UsageError, parse
 from hack.devcluster.neo4j_sim.places import Installation
 
 USAGE = 64
+Isolation = Callable[[Callable[[], int]], int]
 _PAGE_CACHE_DEFAULT = "8m"
 _CATEGORIES = ("backup", "database", "dbms", "server")
 
@@ -43,14 +44,18 @@ _WORKERS: dict[str, Callable[[Console], int]] = {
 }
 
 
-def main(installation: Installation, arguments: Sequence[str]) -> int:
+def main(installation: Installation, arguments: Sequence[str], isolate: Isolation | None = None) -> int:
+    """``isolate`` runs the work; left out, in a second process as the real tool does."""
+    run = isolate or _in_worker
     known = surface.commands(installation.version)
     if list(arguments) in (["--version"], ["-V"], ["version"]):
         print(installation.version_text)
         return 0
     if list(arguments[:1]) == ["sim-digest"]:
         parsed = Parsed(positionals=list(arguments[1:]))
-        return _guarded(installation, parsed, lambda console: recovery.print_digest(console, arguments[1]))
+        return _guarded(
+            installation, parsed, lambda console: recovery.print_digest(console, arguments[1]), run
+        )
     if list(arguments) in (["--help"], ["-h"], ["help"]):
         print(_root_usage(known))
         return 0
@@ -64,7 +69,7 @@ def main(installation: Installation, arguments: Sequence[str]) -> int:
     if parsed.help_requested:
         print(spec.usage())
         return 0
-    return _guarded(installation, parsed, lambda console: _work(console, spec))
+    return _guarded(installation, parsed, lambda console: _work(console, spec), run)
 
 
 def _root_usage(known: dict[tuple[str, str], CommandSpec]) -> str:
@@ -107,7 +112,9 @@ def _config_files(installation: Installation, parsed: Parsed) -> list[Path]:
     return [*files, Path(additional)] if additional else files
 
 
-def _guarded(installation: Installation, parsed: Parsed, work: Callable[[Console], int]) -> int:
+def _guarded(
+    installation: Installation, parsed: Parsed, work: Callable[[Console], int], run: Isolation
+) -> int:
     verbose = parsed.flag("--verbose")
     try:
         files = _config_files(installation, parsed)
@@ -118,7 +125,7 @@ def _guarded(installation: Installation, parsed: Parsed, work: Callable[[Console
                 f"neo4j {installation.version_text}\nVM Name: simulated\nConfiguration files used: {files[0]}"
             )
         _check_memory(settings, parsed)
-        return _in_worker(lambda: work(console), verbose)
+        return run(lambda: _attempt(lambda: work(console), verbose))
     except CommandFailed as error:
         return _report(error, verbose)
 
@@ -168,12 +175,12 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
     raise SystemExit(143)
 
 
-def _in_worker(work: Callable[[], int], verbose: bool) -> int:
+def _in_worker(work: Callable[[], int]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     worker = os.fork()
     if worker == 0:
-        os._exit(_worker(work, verbose))
+        os._exit(_worker(work))
     forwarded = False
 
     def forward(number: int, _frame: FrameType | None) -> None:
@@ -189,20 +196,21 @@ def _in_worker(work: Callable[[], int], verbose: bool) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _worker(work: Callable[[], int], verbose: bool) -> int:
+def _worker(work: Callable[[], int]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         return work()
-    except CommandFailed as error:
-        return _report(error, verbose)
     except SystemExit as error:
         return int(error.code or 0)
-    except OSError as error:
-        return _report(CommandFailed(f"java.io.IOException: {error.strerror}: {error.filename}"), verbose)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
 
 
-def run(home: Path, arguments: Sequence[str]) -> int:
-    return main(places.installation(home), arguments)
+def _attempt(work: Callable[[], int], verbose: bool) -> int:
+    try:
+        return work()
+    except CommandFailed as error:
+        return _report(error, verbose)
+    except OSError as error:
+        return _report(CommandFailed(f"java.io.IOException: {error.strerror}: {error.filename}"), verbose)

@@ -77,8 +77,8 @@ def _copy_conf(conf: Path) -> None:
     mounted = located("/conf")
     if not mounted.is_dir():
         return
-    shutil.rmtree(conf, ignore_errors=True)
-    conf.mkdir()
+    for file in conf.iterdir():
+        file.unlink()
     for file in mounted.rglob("*"):
         if file.is_file() and ".." not in str(file.relative_to(mounted)):
             shutil.copyfile(file, conf / file.name)

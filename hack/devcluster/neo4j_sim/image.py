@@ -85,7 +85,12 @@ def install(directory: Path, version: str, python: str = sys.executable) -> SimI
     (library / "version").write_text(version + "\n", encoding="utf-8")
     for name in ("bin", "conf", "logs"):
         (image.home / name).mkdir(exist_ok=True)
-    (image.home / "conf" / "neo4j.conf").write_text(_DEFAULT_CONF, encoding="utf-8")
+        # As in the real image, so that any user can run it.
+        (image.home / name).chmod(0o777)
+    image.home.chmod(0o777)
+    conf = image.home / "conf" / "neo4j.conf"
+    conf.write_text(_DEFAULT_CONF, encoding="utf-8")
+    conf.chmod(0o666)
     for program in ("neo4j-admin", "cypher-shell", "neo4j"):
         _wrapper(image.home / "bin" / program, program, python, "..")
     startup = image.root / STARTUP.lstrip("/")

@@ -30,6 +30,7 @@ class Peer:
         while not stopping.is_set():
             self._ask(on_change)
             stopping.wait(interval)
+        self._forget()
 
     def _ask(self, on_change: Callable[[Json], None]) -> None:
         try:
@@ -37,12 +38,15 @@ class Peer:
                 self._connection = protocol.connect(self.server.address, CLUSTER_PORT, TIMEOUT)
             self.status = self._connection.ask(self._question())
         except (OSError, ValueError):
-            self.status = None
-            if self._connection:
-                self._connection.close()
-                self._connection = None
+            self._forget()
         else:
             on_change(self.status)
+
+    def _forget(self) -> None:
+        self.status = None
+        if self._connection:
+            self._connection.close()
+            self._connection = None
 
     def request(self, message: Json) -> Json:
         """On a connection of its own. Raises OSError."""

@@ -15,7 +15,9 @@ from hack.devcluster.neo4j_sim.versions import Version, parse_version
 
 
 def located(path: str) -> Path:
-    return Path(os.environ.get("CONTAINER_ROOT", "") + path)
+    """``path`` as this process can open it; one that is already below the root stays as it is."""
+    root = os.environ.get("CONTAINER_ROOT", "")
+    return Path(path if path.startswith(root) else root + path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class Installation:
 
     @property
     def conf(self) -> Path:
-        return Path(os.environ.get("NEO4J_CONF") or self.home / "conf")
+        configured = os.environ.get("NEO4J_CONF", "")
+        return located(configured) if configured else self.home / "conf"
 
 
 def installation(home: Path) -> Installation:
