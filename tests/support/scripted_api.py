@@ -45,6 +45,12 @@ class ScriptedApi:
     otherwise: Answer | None = None
     calls: list[Call] = field(default_factory=list)
     url: str = ""
+    _asked: anyio.Event = field(default_factory=anyio.Event)
+
+    async def asked(self, times: int) -> None:
+        """Wait until so many requests arrived."""
+        while len(self.calls) < times:
+            await self._asked.wait()
 
     def config(self, credentials: Credentials | None = None) -> ClusterConfig:
         return ClusterConfig(self.url, None, credentials or NoCredentials())
@@ -54,6 +60,8 @@ class ScriptedApi:
         self.calls.append(
             Call(request.method, request.path, dict(request.query), body, dict(request.headers))
         )
+        asked, self._asked = self._asked, anyio.Event()
+        asked.set()
         if self.answers:
             return await self.answers.popleft()(request)
         if self.otherwise is not None:
