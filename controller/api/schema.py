@@ -74,6 +74,7 @@ class _Converter:
     def __init__(self, definitions: JsonObject, rules: dict[str, list[JsonObject]]) -> None:
         self._definitions = definitions
         self._rules = rules
+        self._open: list[str] = []
 
     def convert(self, node: JsonObject, path: tuple[str, ...]) -> JsonObject:
         node = self._resolved(node, path)
@@ -94,7 +95,11 @@ class _Converter:
     def _object(self, node: JsonObject, path: tuple[str, ...]) -> JsonObject:
         if "properties" not in node:
             raise NotStructuralError(f"{'.'.join(path)}: an object without properties")
+        if node["title"] in self._open:
+            raise NotStructuralError(f"{'.'.join(path)}: {node['title']} contains itself")
+        self._open.append(node["title"])
         properties = {name: self.convert(child, (*path, name)) for name, child in node["properties"].items()}
+        self._open.pop()
         result: JsonObject = {"properties": properties}
         if node.get("required"):
             result["required"] = node["required"]
@@ -115,8 +120,6 @@ class _Converter:
             return self._resolved(options[0] | rest, path)
         if "$ref" in node:
             name = node["$ref"].rpartition("/")[2]
-            if name in path:
-                raise NotStructuralError(f"{'.'.join(path)}: {name} contains itself")
             rest = {key: value for key, value in node.items() if key != "$ref"}
             return self._resolved(self._definitions[name] | rest, path)
         if "const" in node:
