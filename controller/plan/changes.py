@@ -7,7 +7,7 @@ here performs a change; :mod:`controller.reconcile.act` does, and it may stop af
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from controller.kube.resource import Resource
@@ -71,8 +71,10 @@ class PatchSidecar:
     namespace: str
     name: str
     uid: str
-    document: Document = field(compare=False)
-    why: str = ""
+    resource_version: str
+    """Of the StatefulSet that this was decided from."""
+    document: Document
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,16 @@ from datetime import datetime
 from controller.api.backup import RUN_NOW_ANNOTATION, BackupSpec
 from controller.api.status import BackupStatus, Phase
 from controller.plan import capabilities, kinds, lifecycle, objects, sidecar, status
-from controller.plan.changes import Change, Create
-from controller.plan.draft import FOLLOW_SECONDS, JOB_CREATED, TARGET_READY, Draft, Rule, Stop
+from controller.plan.changes import Change, Create, EmitEvent
+from controller.plan.draft import (
+    FOLLOW_SECONDS,
+    JOB_CREATED,
+    LOOK_AGAIN_SECONDS,
+    TARGET_READY,
+    Draft,
+    Rule,
+    Stop,
+)
 from controller.plan.observed import Invalid, Observed, Unknown
 from controller.plan.requests import job_name, pending
 from controller.plan.targets import Missing, refusal, resolve
@@ -33,6 +41,8 @@ class Plan:
     changes: tuple[Change, ...]
     status: BackupStatus | None
     """None when there is no status to write: the backup is being deleted."""
+    announcements: tuple[EmitEvent, ...]
+    """To be made once the status is written, so that what is not yet stored is not said twice."""
     requeue_after: float | None
     rule: str
     """The rule that had the last word, for the log."""
@@ -56,7 +66,8 @@ def _denied(observed: Observed, _now: datetime, draft: Draft) -> Draft:
     """What the server refused a moment ago is not tried again at once."""
     if observed.denied is None:
         return draft
-    return draft.waiting(JOB_CREATED, observed.denied.reason, observed.denied.message)
+    draft = draft.waiting(JOB_CREATED, observed.denied.reason, observed.denied.message)
+    return draft.again(LOOK_AGAIN_SECONDS)
 
 
 def _need(observed: Observed, now: datetime, draft: Draft) -> Draft:
@@ -140,10 +151,12 @@ def plan(observed: Observed, now: datetime) -> Plan:
         if draft.is_done:
             break
     if draft.gone:
-        return Plan(draft.changes, None, draft.requeue_after, last, draft.stop.message if draft.stop else "")
+        return Plan(
+            draft.changes, None, (), draft.requeue_after, last, draft.stop.message if draft.stop else ""
+        )
     after = status.conclude(observed, now, draft)
-    changes = (*draft.changes, *status.events(observed.status, after))
-    return Plan(changes, after, _requeue(draft, after, now), last, after.message or "")
+    announced = status.events(observed.status, after)
+    return Plan(draft.changes, after, announced, _requeue(draft, after, now), last, after.message or "")
 
 
 def _requeue(draft: Draft, after: BackupStatus, now: datetime) -> float | None:

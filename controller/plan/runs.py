@@ -9,10 +9,13 @@ Non-guarantee: whether the artifacts are still in the repository.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
+
+import msgspec
 
 from controller.api.objects import Condition, Job
 from controller.plan.causes import Cause, is_started, newest, result_of, why_ended, why_waiting
@@ -41,6 +44,7 @@ STORAGE_REASONS = frozenset(
 """Reasons of a failure that say something about the storage."""
 
 State = Literal["Waiting", "Running", "Completed", "Failed"]
+_PROGRESS_MARK = "progress {"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -113,7 +117,8 @@ def read_run(seen: RunSeen, backup_uid: str) -> Run:
     scheduled = controller is None or controller.uid != backup_uid
     attempts = [] if isinstance(seen.attempts, Unknown) else _newest_first(seen.attempts)
     final = job.final_condition()
-    if final is None:
+    if final is None or isinstance(seen.attempts, Unknown):
+        # A Job that is over while its pods could not be read is settled when they can: its result is there.
         return _unsettled(seen, attempts, scheduled)
     result = next((found for item in attempts if (found := result_of(item.pod)) is not None), None)
     finished = job.status.completion_time or final.last_transition_time
@@ -166,6 +171,16 @@ def _why_failed(final: Condition, attempts: list[Attempt], result: RunResult | N
     return Cause(
         final.reason or "JobFailed", one_line(final.message or "the Job failed, and its pods are gone")
     )
+
+
+def progress_in(log: str) -> Progress | None:
+    """The newest progress line of a runner's log."""
+    for line in reversed(log.splitlines()):
+        _, mark, text = line.partition(_PROGRESS_MARK)
+        if mark:
+            with contextlib.suppress(msgspec.MsgspecError):
+                return msgspec.json.decode("{" + text, type=Progress)
+    return None
 
 
 def _newest_first(attempts: Iterable[Attempt]) -> list[Attempt]:

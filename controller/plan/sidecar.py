@@ -87,9 +87,7 @@ def _patch(observed: Observed, draft: Draft, differing: list[_Wanted]) -> Draft:
         return draft.waiting(SIDECAR_READY, "RunInProgress", message)
     unwell = [item.name for item in draft.target.stateful_sets if not item.is_rolled_out]
     if unwell:
-        message = (
-            f"the sidecar is put in when all servers are ready; waiting for {listed(unwell)}"
-        )
+        message = f"the sidecar is put in when all servers are ready; waiting for {listed(unwell)}"
         return draft.waiting(SIDECAR_READY, "TargetNotReady", message)
     return _put_in(observed, draft, differing[0])
 
@@ -107,7 +105,9 @@ def _put_in(observed: Observed, draft: Draft, item: _Wanted) -> Draft:
     message = (
         f"adding the backup sidecar to StatefulSet {item.name} ({item.why}): its pods restart one by one"
     )
-    change = PatchSidecar(target.namespace, target.name, target.uid, document, item.why)
+    change = PatchSidecar(
+        target.namespace, target.name, target.uid, target.resource_version, document, item.why
+    )
     record = SidecarRecord(
         stateful_set=item.name, hash=item.hash, patches=count, request=str(_request(observed))
     )

@@ -1,0 +1,188 @@
+"""The operator's program: settings → client → caches → lease → workers, and the way back.
+
+Guarantee: health answers before anything else and last of all; caches are warm on every replica, and
+only the holder of the lease reconciles; on SIGTERM workers finish the key in hand, the lease is given
+up after they ended, and what was to be said is said. A lost lease ends the process, with an error.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import anyio
+import structlog
+
+from controller.app.logs import configure_logs
+from controller.app.settings import OperatorSettings, read_settings
+from controller.kube.client import Client
+from controller.kube.config import ClusterConfig, load_config
+from controller.kube.controller import run_workers
+from controller.kube.discovery import first_served, server_version
+from controller.kube.errors import ConfigError, KubeError
+from controller.kube.events import EventRecorder
+from controller.kube.health import Health, LoopLag, serve_health
+from controller.kube.informer import wait_all_synced
+from controller.kube.leader import LeaderElector
+from controller.kube.supervisor import Life, PartFailed, Supervisor, run_until
+from controller.kube.workqueue import WorkQueue
+from controller.plan import kinds
+from controller.plan.observed import Settings
+from controller.reconcile.announce import Announcer
+from controller.reconcile.backup import BackupReconciler, Key
+from controller.reconcile.caches import Caches, build_caches
+from controller.reconcile.watches import Waker
+
+NAME = "neo4j-backup-operator"
+TIME_ZONE_SINCE = (1, 27)
+"""CronJobs know ``timeZone`` on every server from here on; before, a feature gate decides."""
+RECONCILE_SECONDS = 120.0
+STOP_SECONDS = 15.0
+
+log = structlog.get_logger(__name__)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run until a signal; 0 after an ordered stop, 1 after a failure, 2 when it could not start."""
+    settings = read_settings(argv, os.environ)
+    configure_logs(settings.log_format, settings.log_level)
+    try:
+        anyio.run(run, settings)
+    except ConfigError as error:
+        log.error("cannot start", error=str(error))
+        return 2
+    except (PartFailed, KubeError) as error:
+        log.error("ended by a failure", error=str(error))
+        return 1
+    log.info("stopped")
+    return 0
+
+
+async def run(settings: OperatorSettings) -> None:
+    """Everything, until it is told to stop."""
+    config = load_config(settings.kubeconfig, settings.context)
+    async with Client(config) as client:
+        operator = _Operator(settings, config, client)
+        supervisor = Supervisor()
+        supervisor.add("http", operator.http)
+        supervisor.add("events", operator.events)
+        supervisor.add("caches", operator.caches)
+        supervisor.add("leader", operator.leader, stop_seconds=STOP_SECONDS)
+        await supervisor.run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """What exists once the server was asked what it has."""
+
+    caches: Caches
+    reconciler: BackupReconciler
+
+
+class _Operator:
+    """The parts, in the order in which they start; each knows only those before it."""
+
+    def __init__(self, settings: OperatorSettings, config: ClusterConfig, client: Client) -> None:
+        self._settings, self._config, self._client = settings, config, client
+        instance = settings.instance or socket.gethostname()
+        self._health, self._lag = Health(), LoopLag()
+        self._recorder = EventRecorder(client, component=NAME, instance=instance)
+        self._queue: WorkQueue[Key] = WorkQueue("neo4jbackup")
+        self._machine: _Machine | None = None
+        self._elector = LeaderElector(
+            config,
+            namespace=settings.lease_namespace or config.namespace,
+            name=settings.lease_name,
+            # A restarted container has the same name, but is not the one that held the lease.
+            identity=f"{instance}_{uuid.uuid4()}",
+        )
+        self._health.liveness |= {"event-loop": self._lag.check, "lease": self._elector.check}
+        self._health.readiness["caches"] = self._caches_check
+
+    def _caches_check(self) -> str | None:
+        machine = self._machine
+        if machine is None:
+            return "not started yet"
+        late = sorted({item.resource.plural for item in machine.caches.informers if not item.has_synced})
+        return f"not synced: {', '.join(late)}" if late else None
+
+    async def http(self, life: Life) -> None:
+        """Health and metrics."""
+        async with serve_health(self._health, port=self._settings.port, host=self._settings.host) as port:
+            log.info("listening", port=port)
+            life.ready.set()
+            await run_until(life.stop, self._lag.run)
+
+    async def events(self, life: Life) -> None:
+        """What is said on objects."""
+        life.ready.set()
+
+        async def write() -> None:
+            await self._recorder.run()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(write)
+            await life.stop.wait()
+            await self._recorder.flush()
+            group.cancel_scope.cancel()
+
+    async def caches(self, life: Life) -> None:
+        """The informers; on a standby too, so that it can take over at once."""
+        machine = self._machine = await self._assemble()
+        async with anyio.create_task_group() as group:
+            for informer in machine.caches.informers:
+                group.start_soon(informer.run)
+            await run_until(life.stop, lambda: wait_all_synced(machine.caches.informers))
+            life.ready.set()
+            await life.stop.wait()
+            group.cancel_scope.cancel()
+
+    async def _assemble(self) -> _Machine:
+        client = self._client
+        cron_jobs = await first_served(client, (kinds.CRON_JOBS, kinds.CRON_JOBS_BETA)) or kinds.CRON_JOBS
+        version = await server_version(client)
+        caches = build_caches(client, self._settings.namespaces, cron_jobs)
+        Waker(caches, self._queue.add).connect()
+        settings = Settings(
+            image=self._settings.image,
+            image_pull_policy=self._settings.image_pull_policy,
+            cron_jobs=cron_jobs,
+            time_zone="Etc/UTC" if version >= TIME_ZONE_SINCE else "",
+            log_level=self._settings.log_level,
+        )
+        log.info("server", version=".".join(map(str, version)), cron_jobs=cron_jobs.api_version)
+        reconciler = BackupReconciler(client, caches, Announcer(self._recorder), settings, _now)
+        return _Machine(caches, reconciler)
+
+    async def leader(self, life: Life) -> None:
+        """Wait for the lease, then reconcile."""
+        life.ready.set()
+        machine = self._machine
+        assert machine is not None
+
+        async def lead(_term: int) -> None:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._stop_workers, life)
+                await run_workers(
+                    self._queue, machine.reconciler, self._settings.workers, timeout=RECONCILE_SECONDS
+                )
+                group.cancel_scope.cancel()
+
+        await self._elector.run(lead, life.stop)
+
+    async def _stop_workers(self, life: Life) -> None:
+        await life.stop.wait()
+        self._queue.shutdown()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,165 @@
+"""Carry out a plan: the changes in order, then the status, then what is to be announced.
+
+Guarantee: every change is safe to repeat. What is gone already, or there already and ours, is fine;
+what is there and somebody else's is never touched. A step that restarts a database or starts a run is
+taken only if what it was decided from is still the newest state of the server.
+
+Non-guarantee: all or nothing. Whatever stops in between is planned again from what is then there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from controller.api import objects
+from controller.api.backup import FINALIZER
+from controller.api.model import JsonObject
+from controller.kube.client import Client
+from controller.kube.errors import AlreadyExists, BadRequest, Conflict, Forbidden, Invalid, NotFound
+from controller.plan import kinds
+from controller.plan.causes import Cause
+from controller.plan.changes import (
+    Apply,
+    Change,
+    Create,
+    Delete,
+    EmitEvent,
+    Patch,
+    PatchSidecar,
+    SetFinalizer,
+)
+from controller.plan.text import one_line
+from controller.reconcile.announce import Announcer
+from controller.resources.ownership import refusal
+from controller.resources.sidecar import FIELD_MANAGER
+
+log = structlog.get_logger(__name__)
+
+
+class Denied(Exception):
+    """The server will not have it; trying again at once would not help."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.message)
+        self.cause = cause
+
+
+class Stale(Exception):
+    """Something was decided from a state that is not the newest: look again."""
+
+
+class Actor:
+    """Carries changes out for one backup after the other."""
+
+    def __init__(self, client: Client, announcer: Announcer) -> None:
+        self._client, self._announcer = client, announcer
+
+    async def carry_out(self, backup: objects.Neo4jBackup, changes: Sequence[Change]) -> None:
+        """All of them, in order; raises Denied, Stale or what the connection raises."""
+        for change in changes:
+            if not isinstance(change, EmitEvent):
+                log.info("change", kind=type(change).__name__, why=change.why)
+            try:
+                await self._one(backup, change)
+            except (Forbidden, Invalid, BadRequest) as error:
+                told = one_line(f"{_attempted(change)}: {error.message}")
+                raise Denied(Cause(error.reason or type(error).__name__, told)) from error
+
+    async def _one(self, backup: objects.Neo4jBackup, change: Change) -> None:
+        match change:
+            case Create():
+                await self._create(backup, change)
+            case Apply():
+                await self._client.apply(change.resource, change.document, field_manager=FIELD_MANAGER)
+            case Patch():
+                await self._patch(change)
+            case Delete():
+                await self._delete(change)
+            case SetFinalizer():
+                await self._finalizer(backup, change)
+            case PatchSidecar():
+                await self._sidecar(change)
+            case EmitEvent():
+                self._announcer.announce(backup, change)
+
+    async def _create(self, backup: objects.Neo4jBackup, change: Create) -> None:
+        if change.resource == kinds.JOBS:
+            await self._must_be_newest(backup)
+        metadata = change.document["metadata"]
+        try:
+            await self._client.create(change.resource, change.document)
+        except AlreadyExists:
+            existing = await self._existing(change, metadata)
+            if existing is None or change.resource == kinds.CLAIMS:
+                return
+            why = refusal(existing, backup)
+            if why:
+                raise Denied(Cause("NameTaken", f"{change.resource.kind} {why}")) from None
+
+    async def _existing(self, change: Create, metadata: JsonObject) -> objects.Object | None:
+        try:
+            return await self._client.get(
+                change.resource, metadata["name"], metadata["namespace"], as_=objects.Object
+            )
+        except NotFound:
+            return None
+
+    async def _must_be_newest(self, backup: objects.Neo4jBackup) -> None:
+        try:
+            newest = await self._client.get(
+                kinds.BACKUPS, backup.name, backup.namespace, as_=objects.Neo4jBackup
+            )
+        except NotFound:
+            raise Stale("the backup is gone") from None
+        if (newest.uid, newest.resource_version) != (backup.uid, backup.resource_version):
+            raise Stale("the backup has changed")
+
+    async def _patch(self, change: Patch) -> None:
+        try:
+            await self._client.merge_patch(change.resource, change.name, change.namespace, change.patch)
+        except NotFound:
+            log.info("already gone", kind=change.resource.kind, name=change.name)
+
+    async def _delete(self, change: Delete) -> None:
+        try:
+            await self._client.delete(change.resource, change.name, change.namespace, uid=change.uid)
+        except (NotFound, Conflict):
+            # A conflict here is another object of that name: the one that was meant is gone.
+            log.info("already gone", kind=change.resource.kind, name=change.name)
+
+    async def _finalizer(self, backup: objects.Neo4jBackup, change: SetFinalizer) -> None:
+        others = [name for name in backup.finalizers if name != FINALIZER]
+        wanted = [*others, FINALIZER] if change.present else others
+        # The test makes this a compare-and-set: a finalizer that somebody else just added is not lost.
+        patch: list[JsonObject] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": backup.resource_version},
+            {"op": "add", "path": "/metadata/finalizers", "value": wanted},
+        ]
+        try:
+            await self._client.json_patch(kinds.BACKUPS, backup.name, backup.namespace, patch)
+        except NotFound:
+            log.info("already gone", kind=kinds.BACKUPS.kind, name=backup.name)
+        except (Invalid, Conflict) as error:
+            raise Stale("the backup has changed") from error
+
+    async def _sidecar(self, change: PatchSidecar) -> None:
+        newest = await self._client.get(
+            kinds.STATEFUL_SETS, change.name, change.namespace, as_=objects.StatefulSet
+        )
+        if (newest.uid, newest.resource_version) != (change.uid, change.resource_version):
+            raise Stale(f"StatefulSet {change.name} has changed")
+        await self._client.apply(kinds.STATEFUL_SETS, change.document, field_manager=FIELD_MANAGER)
+
+
+def _attempted(change: Change) -> str:
+    match change:
+        case Create() | Apply():
+            return f"{change.resource.kind} {change.document['metadata']['name']} could not be written"
+        case Patch() | Delete():
+            return f"{change.resource.kind} {change.name} could not be changed"
+        case PatchSidecar():
+            return f"the sidecar could not be added to StatefulSet {change.name}"
+        case _:
+            return "the backup could not be changed"

@@ -1,0 +1,214 @@
+"""The live caches that one operator works from.
+
+Guarantee: one view of each kind, whether all namespaces are watched or a list of them, with the indexes
+that observing and waking need. Non-guarantee: as old as the informers are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from controller.api import objects, targets
+from controller.api.backup import GROUP, VERSION
+from controller.kube.client import Client
+from controller.kube.informer import Handler, Informer
+from controller.kube.resource import PODS, Resource
+from controller.plan import kinds
+from controller.resources import labels, names
+
+T = TypeVar("T", bound=objects.Object)
+Index = Callable[[T], Iterable[Hashable]]
+
+UID = "uid"
+BACKUP_UID = "backup-uid"
+CONTROLLER_UID = "controller-uid"
+TARGET_NAMESPACE = "target-namespace"
+CLAIM = "claim"
+
+
+class Collection(Generic[T]):
+    """One kind: an informer for all namespaces, or one for each that is watched."""
+
+    def __init__(self, informers: Sequence[Informer[T]]) -> None:
+        self.informers = tuple(informers)
+
+    @property
+    def has_synced(self) -> bool:
+        """The first complete list of every part is there."""
+        return all(informer.has_synced for informer in self.informers)
+
+    @property
+    def plural(self) -> str:
+        """What the kind is called in a message."""
+        return self.informers[0].resource.plural
+
+    def get(self, namespace: str, name: str) -> T | None:
+        """The object, or None."""
+        found = (informer.store.get(namespace, name) for informer in self.informers)
+        return next((item for item in found if item is not None), None)
+
+    def within(self, namespace: str) -> list[T]:
+        """All objects of a namespace."""
+        return [item for informer in self.informers for item in informer.store.list(namespace)]
+
+    def by_index(self, index: str, value: Hashable) -> list[T]:
+        """The objects that ``index`` finds under ``value``."""
+        return [item for informer in self.informers for item in informer.store.by_index(index, value)]
+
+    def all(self) -> list[T]:
+        """All objects."""
+        return [item for informer in self.informers for item in informer.store.list()]
+
+    def add_handler(self, handler: Handler[T]) -> None:
+        """Tell ``handler`` of every change."""
+        for informer in self.informers:
+            informer.add_handler(handler)
+
+
+@dataclass(frozen=True, slots=True)
+class Caches:
+    """All kinds that an operator looks at."""
+
+    namespaces: tuple[str, ...]
+    """Empty: all of them."""
+    backups: Collection[objects.Neo4jBackup]
+    clusters: Collection[targets.Neo4jEnterpriseCluster]
+    standalones: Collection[targets.Neo4jEnterpriseStandalone]
+    databases: Collection[targets.Neo4jDatabase]
+    stateful_sets: Collection[objects.StatefulSet]
+    pods: Collection[objects.Pod]
+    jobs: Collection[objects.Job]
+    cron_jobs: Collection[objects.CronJob]
+    claims: Collection[objects.PersistentVolumeClaim]
+    service_accounts: Collection[objects.Object]
+    roles: Collection[objects.Object]
+    role_bindings: Collection[objects.Object]
+
+    def watches(self, namespace: str) -> bool:
+        """Whether anything of ``namespace`` can be seen at all."""
+        return not self.namespaces or namespace in self.namespaces
+
+    @property
+    def informers(self) -> tuple[Informer[Any], ...]:
+        """All of them, to be run."""
+        return tuple(informer for item in self._collections for informer in item.informers)
+
+    @property
+    def _collections(self) -> tuple[Collection[Any], ...]:
+        return (
+            self.backups,
+            self.clusters,
+            self.standalones,
+            self.databases,
+            self.stateful_sets,
+            self.pods,
+            self.jobs,
+            self.cron_jobs,
+            self.claims,
+            self.service_accounts,
+            self.roles,
+            self.role_bindings,
+        )
+
+
+def build_caches(client: Client, namespaces: tuple[str, ...], cron_jobs: Resource) -> Caches:
+    """Informers for everything, not yet running."""
+
+    def of(
+        resource: Resource, type_: type[T], indexes: dict[str, Index[T]], selector: str | None = None
+    ) -> Collection[T]:
+        where: tuple[str | None, ...] = namespaces or (None,)
+        return Collection(
+            [
+                Informer(client, resource, type_, namespace=one, label_selector=selector, indexes=indexes)
+                for one in where
+            ]
+        )
+
+    ours = labels.SELECTOR_ALL
+    by_backup: dict[str, Index[Any]] = {BACKUP_UID: backup_uid_of}
+    return Caches(
+        namespaces=namespaces,
+        backups=of(
+            kinds.BACKUPS,
+            objects.Neo4jBackup,
+            {UID: lambda item: (item.uid,), TARGET_NAMESPACE: _target_namespace, CLAIM: _claim},
+        ),
+        clusters=of(_foreign(targets.CLUSTER), targets.Neo4jEnterpriseCluster, {}),
+        standalones=of(_foreign(targets.STANDALONE), targets.Neo4jEnterpriseStandalone, {}),
+        databases=of(_foreign(targets.DATABASE), targets.Neo4jDatabase, {}),
+        stateful_sets=of(kinds.STATEFUL_SETS, objects.StatefulSet, {}),
+        pods=of(PODS, objects.Pod, {CONTROLLER_UID: _controller_uid}),
+        jobs=of(kinds.JOBS, objects.Job, by_backup, ours),
+        cron_jobs=of(cron_jobs, objects.CronJob, by_backup, ours),
+        claims=of(kinds.CLAIMS, objects.PersistentVolumeClaim, {}),
+        service_accounts=of(kinds.SERVICE_ACCOUNTS, objects.Object, by_backup, ours),
+        roles=of(kinds.ROLES, objects.Object, by_backup, ours),
+        role_bindings=of(kinds.ROLE_BINDINGS, objects.Object, by_backup, ours),
+    )
+
+
+def _foreign(kind: targets.Kind) -> Resource:
+    return Resource(GROUP, VERSION, kind.plural, kind.kind)
+
+
+# --- indexes -------------------------------------------------------------------------------------
+
+
+class _Place(msgspec.Struct, frozen=True):
+    namespace: str | None = None
+    name: str | None = None
+
+
+class _Storage(msgspec.Struct, frozen=True):
+    type: str = ""
+    pvc: _Place | None = None
+
+
+class _Outline(msgspec.Struct, frozen=True):
+    target: _Place = _Place()
+    storage: _Storage = _Storage()
+
+
+def _outline(backup: objects.Neo4jBackup) -> _Outline:
+    """Where a spec points to, even when it is otherwise invalid."""
+    try:
+        return msgspec.json.decode(backup.spec, type=_Outline)
+    except msgspec.MsgspecError:
+        return _Outline()
+
+
+def target_namespace_of(backup: objects.Neo4jBackup) -> str:
+    """The namespace of the target."""
+    return _outline(backup).target.namespace or backup.namespace
+
+
+def claim_of(backup: objects.Neo4jBackup) -> str:
+    """The claim that the backups go to; empty for other storage."""
+    storage = _outline(backup).storage
+    if storage.pvc is None:
+        return ""
+    return storage.pvc.name or names.claim(backup.name)
+
+
+def backup_uid_of(item: objects.Object) -> tuple[str, ...]:
+    """The backup that made an object."""
+    uid = item.labels.get(labels.BACKUP_UID)
+    return (uid,) if uid else ()
+
+
+def _target_namespace(backup: objects.Neo4jBackup) -> tuple[str, ...]:
+    return (target_namespace_of(backup),)
+
+
+def _claim(backup: objects.Neo4jBackup) -> tuple[tuple[str, str], ...]:
+    name = claim_of(backup)
+    return ((backup.namespace, name),) if name else ()
+
+
+def _controller_uid(pod: objects.Pod) -> tuple[str, ...]:
+    return (pod.controller.uid,) if pod.controller else ()

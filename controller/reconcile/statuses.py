@@ -1,0 +1,50 @@
+"""Writing a status: only what differs, only over the version it was computed from.
+
+Guarantee: no request when nothing differs; a field that is gone is removed, at any depth; somebody
+else's newer write is never overwritten (Conflict). Non-guarantee: lists are replaced whole.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from controller.api.model import JsonObject
+from controller.api.objects import Neo4jBackup
+from controller.api.status import BackupStatus
+from controller.kube.client import Client
+from controller.plan import kinds
+
+
+async def write_status(
+    client: Client, backup: Neo4jBackup, before: BackupStatus, after: BackupStatus
+) -> str | None:
+    """The new resource version, or None when there was nothing to write."""
+    patch = difference(plain(before), plain(after))
+    if not patch:
+        return None
+    body = {"metadata": {"resourceVersion": backup.resource_version}, "status": patch}
+    written = await client.merge_patch(
+        kinds.BACKUPS, backup.name, backup.namespace, body, subresource="status"
+    )
+    version: str = written["metadata"]["resourceVersion"]
+    return version
+
+
+def plain(status: BackupStatus) -> JsonObject:
+    """What the API server would give back."""
+    content: JsonObject = msgspec.json.decode(msgspec.json.encode(status.as_dict()))
+    return content
+
+
+def difference(before: JsonObject, after: JsonObject) -> JsonObject:
+    """The merge patch (RFC 7386) that makes ``after`` of ``before``."""
+    patch: JsonObject = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        old = before.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            inner = difference(old, value)
+            if inner:
+                patch[key] = inner
+        elif key not in before or old != value:
+            patch[key] = value
+    return patch
