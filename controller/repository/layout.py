@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 
+from controller.repository.errors import StoreError
 from controller.repository.store import check_key
 
 FORMAT_VERSION = 1
@@ -25,12 +26,12 @@ _ARTIFACT_TIME = re.compile(r"-(\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2})\.backup$")
 
 def root(path: str, namespace: str, backup: str) -> str:
     """Where one backup's repository begins, below the bucket or the volume."""
-    return check_key("/".join([*(part for part in path.split("/") if part), namespace, backup]))
+    return _key(*(part for part in path.split("/") if part), namespace, backup)
 
 
 def manifest(run_id: str) -> str:
     """The commit point of a run."""
-    return check_key(f"{RUNS}/{run_id}.json")
+    return _key(RUNS, f"{run_id}.json")
 
 
 def run_id_of(key: str) -> str | None:
@@ -51,4 +52,12 @@ def new_chain(full_artifact: str, run_id: str) -> str:
 
 def artifact(database: str, chain: str, file: str) -> str:
     """Where one ``.backup`` file lives."""
-    return check_key(f"{DATABASES}/{database}/{chain}/{file}")
+    return _key(DATABASES, database, chain, file)
+
+
+def _key(*segments: str) -> str:
+    """Names come from outside: none may bring a separator, and so a level, of its own."""
+    for segment in segments:
+        if "/" in segment:
+            raise StoreError(f"{segment!r} cannot be part of a key")
+    return check_key("/".join(segments))

@@ -1,0 +1,132 @@
+"""What only S3 has: buckets, credentials, parts, and servers that say no in many ways."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from controller.repository.errors import AccessDenied, NoSpaceLeft, NoSuchBucket, StoreError, Unavailable
+from controller.repository.stores.s3 import S3Settings, S3Store, part_size
+from tests.support.s3 import S3Server
+from tests.unit.repository.conftest import s3_store
+
+MIB = 1024 * 1024
+
+
+class SourceBroke(Exception):
+    pass
+
+
+def test_a_bucket_that_is_not_there_is_named(s3: S3Server) -> None:
+    store = s3_store(s3, "no-such-bucket-here")
+    with pytest.raises(NoSuchBucket, match="no-such-bucket-here"):
+        store.put("probe.json", [b"{}"])
+    with pytest.raises(NoSuchBucket):
+        store.put_if_absent("key", b"{}")
+    with pytest.raises(NoSuchBucket):
+        list(store.list("runs"))
+
+
+def test_a_source_that_fails_leaves_no_unfinished_upload(s3: S3Server) -> None:
+    bucket = s3.make_bucket()
+
+    def broken() -> Iterator[bytes]:
+        for _ in range(20):
+            yield b"x" * MIB
+        raise SourceBroke
+
+    with pytest.raises(SourceBroke):
+        s3_store(s3, bucket).put("half", broken())
+    assert s3.open_uploads(bucket) == []
+
+
+def test_objects_lie_below_the_prefix(s3: S3Server) -> None:
+    bucket = s3.make_bucket()
+    s3_store(s3, bucket, "path/ns/name").put("runs/1.json", [b"{}"])
+    assert [info.key for info in s3_store(s3, bucket, "").list("")] == ["path/ns/name/runs/1.json"]
+    assert s3_store(s3, bucket, "path/ns/name").location == f"s3://{bucket}/path/ns/name"
+
+
+@contextmanager
+def refusing(status: int, code: str) -> Iterator[S3Store]:
+    """A server that answers everything with one error."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode() if code else b""
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_PUT(self) -> None:
+            self.answer()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield S3Store(settings(f"http://127.0.0.1:{server.server_port}"))
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def settings(endpoint: str) -> S3Settings:
+    return S3Settings(
+        bucket="bucket",
+        endpoint=endpoint,
+        access_key_id="the-key-id",
+        secret_access_key="the-secret",
+        retry_timeout=timedelta(milliseconds=300),
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected", "said"),
+    [
+        (403, "AccessDenied", AccessDenied, "AccessDenied"),
+        (403, "InvalidAccessKeyId", AccessDenied, "InvalidAccessKeyId"),
+        (403, "SignatureDoesNotMatch", AccessDenied, "SignatureDoesNotMatch"),
+        (400, "ExpiredToken", AccessDenied, "ExpiredToken"),
+        (401, "", AccessDenied, "401"),
+        (404, "NoSuchBucket", NoSuchBucket, "'bucket' does not exist"),
+        (507, "XMinioStorageFull", NoSpaceLeft, "XMinioStorageFull"),
+        (503, "SlowDown", Unavailable, "SlowDown"),
+    ],
+)
+def test_every_refusal_has_its_own_name(
+    status: int, code: str, expected: type[StoreError], said: str
+) -> None:
+    with refusing(status, code) as store:
+        with pytest.raises(expected, match=said) as caught:
+            store.put("probe.json", [b"{}"])
+        assert "\n" not in str(caught.value)
+        assert "the-secret" not in f"{caught.value}{caught.value.__cause__}"
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:1"):
+        S3Store(settings("http://127.0.0.1:1")).put("probe.json", [b"{}"])
+
+
+def test_settings_never_show_their_secrets() -> None:
+    assert "the-secret" not in repr(settings("http://x"))
+    assert "the-key-id" not in repr(settings("http://x"))
+
+
+@pytest.mark.parametrize("gib", [0, 1, 70, 500, 5000, 40_000])
+def test_any_size_fits_the_number_of_parts(gib: int) -> None:
+    size = gib * 1024 * MIB
+    assert size / part_size(size) <= 9_000
+    assert part_size(size) % MIB == 0
+    assert part_size(size) >= 5 * MIB
