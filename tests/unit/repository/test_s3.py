@@ -65,7 +65,7 @@ def refusing(status: int, code: str) -> Iterator[S3Store]:
             self.end_headers()
             self.wfile.write(body)
 
-        def do_PUT(self) -> None:
+        def do_POST(self) -> None:
             self.answer()
 
         def log_message(self, format: str, *args: object) -> None:
