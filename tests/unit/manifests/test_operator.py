@@ -136,3 +136,16 @@ def test_every_file_of_the_installation_is_used() -> None:
         for path in (ROOT / folder).rglob("*.yaml"):
             if path.name != "kustomization.yaml":
                 assert all(item in used for item in documents(path)), path
+
+
+@pytest.mark.parametrize("directory", ["operator", "overlays/current", "overlays/before-1.21"])
+def test_an_image_that_is_set_there_is_the_one_the_operator_is_told(directory: str) -> None:
+    (kustomization,) = documents(ROOT / directory / "kustomization.yaml")
+    (image,) = kustomization["images"]
+    assert f"{image['name']}:{image['newTag']}" == CONTAINER["image"]
+    (replacement,) = kustomization["replacements"]
+    assert replacement["source"]["fieldPath"].endswith(".image")
+    (target,) = replacement["targets"]
+    assert target["fieldPaths"] == [
+        "spec.template.spec.containers.[name=operator].env.[name=OPERATOR_IMAGE].value"
+    ]
