@@ -21,13 +21,17 @@ _DOMAIN = "svc.cluster.local"
 
 
 class AddressPool:
-    """The addresses 127.a.b.2 to 127.a.b.254 of one cluster, held by a socket bound on 127.a.b.1."""
+    """Blocks 127.a.b.2 to 127.a.b.254, each held by a socket bound on its 127.a.b.1."""
 
     def __init__(self) -> None:
-        self._lock, self._prefix = _acquire()
-        self._free = [f"{self._prefix}.{number}" for number in range(254, 1, -1)]
+        self._locks: list[socket.socket] = []
+        self._free: list[str] = []
 
     def take(self) -> str:
+        if not self._free:
+            lock, prefix = _acquire()
+            self._locks.append(lock)
+            self._free = [f"{prefix}.{number}" for number in range(254, 1, -1)]
         return self._free.pop()
 
     def give_back(self, address: str) -> None:
@@ -35,7 +39,8 @@ class AddressPool:
         self._free.insert(0, address)
 
     def close(self) -> None:
-        self._lock.close()
+        for lock in self._locks:
+            lock.close()
 
 
 def _acquire() -> tuple[socket.socket, str]:

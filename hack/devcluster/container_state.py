@@ -48,12 +48,16 @@ class ContainerState:
 
     def wait(self, reason: str, message: str = "") -> None:
         """Waiting; what ended before becomes the last state."""
-        if self.is_terminated:
-            self.last = self.state
+        self._remember()
         self.ready = self.started = False
         self.state = {"waiting": {"reason": reason} | ({"message": message} if message else {})}
 
+    def _remember(self) -> None:
+        if self.is_terminated:
+            self.last = self.state
+
     def run(self, container: Container, log: LogFile) -> None:
+        self._remember()
         self.container, self.log, self.previous_log = container, log, self.log
         self.gone = anyio.Event()
         self.ready = self.started = False

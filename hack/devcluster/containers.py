@@ -29,6 +29,7 @@ from hack.devcluster.logs import LogFile
 
 ENV_ROOT = "CONTAINER_ROOT"
 ENV_MODE = "DEVCLUSTER_MOUNTS"
+_HIDDEN = ("/tmp/", "/dev/")
 _LAUNCHER = [sys.executable, "-I", "-S", launch.__file__]
 
 
@@ -228,7 +229,9 @@ class Container:
         }
 
     def _is_needed(self, mount: Mount) -> bool:
-        return self._isolation is not Isolation.OFF or mount.target != str(mount.source)
+        """What lies on the host at the same place can be seen there, unless the container hides the place."""
+        hidden = self._isolation is not Isolation.OFF and mount.target.startswith(_HIDDEN)
+        return hidden or mount.target != str(mount.source)
 
 
 def _entry(mount: Mount) -> dict[str, Any]:

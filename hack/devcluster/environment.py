@@ -16,21 +16,12 @@ from typing import Any
 
 from hack.devcluster.errors import ApiStatus
 from hack.devcluster.objects import Obj
+from hack.devcluster.quantities import value
 from hack.devcluster.registry import Registry
 from hack.devcluster.shapes import CONFIG_MAPS, SECRETS, annotations_of, labels_of, namespace_of
 
 _REFERENCE = re.compile(r"\$(?:(\$)|\(([^()$]*)\))")
 _INDEXED = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]")
-_SUFFIXES = {
-    "n": "1e-9",
-    "u": "1e-6",
-    "m": "1e-3",
-    "k": "1e3",
-    "M": "1e6",
-    "G": "1e9",
-    "T": "1e12",
-    "P": "1e15",
-} | {f"{letter}i": str(1024**power) for power, letter in enumerate("KMGTPE", start=1)}
 
 
 class ConfigError(Exception):
@@ -71,20 +62,12 @@ def field_value(facts: PodFacts, path: str) -> str:
     return str(known[path])
 
 
-def quantity(text: str) -> Decimal:
-    """A Kubernetes quantity (``500m``, ``1Gi``) as a number."""
-    match = re.fullmatch(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)([A-Za-z]*)", text)
-    if match is None or (match[2] and match[2] not in _SUFFIXES):
-        raise ConfigError(f"not a quantity: {text}")
-    return Decimal(match[1]) * Decimal(_SUFFIXES.get(match[2], "1"))
-
-
 def resource_value(container: Obj, reference: Obj) -> str:
     """The value of a ``resourceFieldRef``, rounded up to whole divisors."""
     kind, _, resource = reference["resource"].partition(".")
     amounts = (container.get("resources") or {}).get(kind) or {}
-    divisor = quantity(str(reference.get("divisor") or "1")) or Decimal(1)
-    return str(math.ceil(quantity(str(amounts.get(resource, "0"))) / divisor))
+    divisor = value(str(reference.get("divisor") or "1")) or Decimal(1)
+    return str(math.ceil(value(str(amounts.get(resource, "0"))) / divisor))
 
 
 def expand(text: str, known: Mapping[str, str]) -> str:
@@ -121,20 +104,16 @@ def _from_source(registry: Registry, facts: PodFacts, container: Obj, source: Ob
         return field_value(facts, source["fieldRef"]["fieldPath"])
     if "resourceFieldRef" in source:
         return resource_value(container, source["resourceFieldRef"])
-    kind, reference = (
-        ("secret", source.get("secretKeyRef")) if "secretKeyRef" in source else ("configmap", None)
-    )
-    reference = reference or source["configMapKeyRef"]
+    kind = "secret" if "secretKeyRef" in source else "configmap"
+    reference = source["secretKeyRef" if kind == "secret" else "configMapKeyRef"]
     namespace = namespace_of(facts.pod)
     data = _data(registry, kind, namespace, reference)
-    if data is None or reference["key"] not in data:
-        if reference.get("optional"):
-            return None
-        spelled = "Secret" if kind == "secret" else "ConfigMap"
-        raise ConfigError(
-            f"couldn't find key {reference['key']} in {spelled} {namespace}/{reference['name']}"
-        )
-    return data[reference["key"]].decode(errors="replace")
+    if data is not None and reference["key"] in data:
+        return data[reference["key"]].decode(errors="replace")
+    if reference.get("optional"):
+        return None
+    spelled = "Secret" if kind == "secret" else "ConfigMap"
+    raise ConfigError(f"couldn't find key {reference['key']} in {spelled} {namespace}/{reference['name']}")
 
 
 def _data(registry: Registry, kind: str, namespace: str, reference: Obj) -> dict[str, bytes] | None:

@@ -45,12 +45,15 @@ class ImageCatalog:
         return None
 
 
-def python_image(module: str, checkout: Path, **more: Path) -> LocalImage:
+def python_image(module: str, checkout: Path, binds: Mapping[str, Path] | None = None) -> LocalImage:
     """``python -m module`` of a checkout, with this interpreter, wherever on the host these live."""
-    trees = {str(path): path for path in (checkout, Path(sys.prefix), Path(sys.base_prefix))}
+    trees = [checkout, Path(sys.prefix), Path(sys.base_prefix)]
+    outermost = [
+        tree for tree in trees if not any(tree.is_relative_to(other) for other in trees if other != tree)
+    ]
     return LocalImage(
         entrypoint=[sys.executable, "-m", module],
-        env={"PYTHONPATH": str(checkout), "PYTHONUNBUFFERED": "1"},
-        binds=trees | more,
+        env={"PYTHONPATH": str(checkout), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        binds={str(tree): tree for tree in outermost} | dict(binds or {}),
         working_dir=str(checkout),
     )

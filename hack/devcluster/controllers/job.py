@@ -204,7 +204,7 @@ def _backoff_left(counts: _Counts, at: datetime) -> float:
     last = counts.last_failure()
     if last is None:
         return 0.0
-    backoff = min(_FIRST_BACKOFF * 2 ** (counts.failed - 1), _LONGEST_BACKOFF)
+    backoff = min(_FIRST_BACKOFF * float(2 ** (counts.failed - 1)), _LONGEST_BACKOFF)
     return (last + backoff - at).total_seconds()
 
 
