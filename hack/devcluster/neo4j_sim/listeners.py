@@ -35,9 +35,21 @@ Handler = Callable[[Connection, Json], None]
 
 
 class _Server(socketserver.ThreadingTCPServer):
+    """Closing it cuts the conversations too, as the end of a process does."""
+
     allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 64
+
+    def __init__(self, listen: Listen, handler: type[socketserver.BaseRequestHandler]) -> None:
+        self.open_sockets: set[socket.socket] = set()
+        super().__init__((listen.host, listen.port), handler)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for sock in list(self.open_sockets):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
 
 def _serve(listen: Listen, handle: Callable[[socket.socket], None]) -> _Server:
@@ -46,10 +58,12 @@ def _serve(listen: Listen, handle: Callable[[socket.socket], None]) -> _Server:
             # On a devcluster's node every pod can reach every loopback address; a kernel would refuse.
             if listen.local_only and self.client_address[0] != pod_address():
                 return
+            server.open_sockets.add(self.request)
             with contextlib.suppress(OSError, ValueError):
                 handle(self.request)
+            server.open_sockets.discard(self.request)
 
-    server = _Server((listen.host, listen.port), Request)
+    server = _Server(listen, Request)
     threading.Thread(target=server.serve_forever, args=(0.2,), daemon=True).start()
     return server
 
@@ -83,8 +97,12 @@ class Listeners:
         return [*lines, f"HTTP enabled on {http.host}:{http.port}."]
 
     def stop(self) -> None:
+        stopping = [threading.Thread(target=server.shutdown) for server in self._servers]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join()
         for server in self._servers:
-            server.shutdown()
             server.server_close()
 
     def _conversation(self, handler: Handler) -> Callable[[socket.socket], None]:

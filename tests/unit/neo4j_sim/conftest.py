@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from hack.devcluster.neo4j_sim import backup
 from hack.devcluster.neo4j_sim.places import Installation
 from tests.unit.neo4j_sim.support import Tool
 
@@ -44,3 +46,15 @@ def target(tmp_path: Path) -> Path:
     folder = tmp_path / "backups"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def numbered_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every artifact gets the next second's name at once, instead of waiting for it."""
+    moments = (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number) for number in range(10_000))
+
+    def free_name(folder: Path, database: str) -> tuple[Path, datetime]:
+        moment = next(moments)
+        return folder / f"{database}-{moment:%Y-%m-%dT%H-%M-%S}.backup", moment
+
+    monkeypatch.setattr(backup, "free_name", free_name)

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from hack.devcluster.neo4j_sim import artifact
+from hack.devcluster.neo4j_sim.protocol import Json
 from tests.unit.neo4j_sim.conftest import MakeTool
 from tests.unit.neo4j_sim.support import Cluster, Result, Tool, eventually, headers, running
 
-DATABASES = [
+pytestmark = pytest.mark.usefixtures("numbered_seconds")
+
+DATABASES: list[Json] = [
     {"name": "system"},
     {"name": "neo4j"},
     {"name": "orders"},
@@ -26,21 +29,6 @@ DATABASES = [
 def standalone(tmp_path: Path) -> Iterator[Cluster]:
     with running(tmp_path, DATABASES, aliases=[{"name": "sales", "database": "orders"}]) as cluster:
         yield cluster
-
-
-@pytest.fixture(autouse=True)
-def no_waiting_for_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Artifacts of one second get the next one's name: real time has nothing to show here."""
-    seconds = iter(range(100_000))
-    from datetime import UTC, datetime, timedelta
-
-    from hack.devcluster.neo4j_sim import backup
-
-    def free_name(folder: Path, database: str) -> tuple[Path, datetime]:
-        moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(seconds))
-        return folder / f"{database}-{moment:%Y-%m-%dT%H-%M-%S}.backup", moment
-
-    monkeypatch.setattr(backup, "free_name", free_name)
 
 
 def _faults(monkeypatch: pytest.MonkeyPatch, **faults: object) -> None:
@@ -152,7 +140,7 @@ def test_prefer_diff_as_parent_skips_a_newer_full(tmp_path: Path, make_tool: Mak
             cluster["s0"].commit(2, "neo4j")
         tool.backup(target, "--type=DIFF", "--prefer-diff-as-parent", "neo4j")
         tool.backup(target, "--type=DIFF", "neo4j")
-    # The second DIFF was empty-free: 11..12 after the first FULL, then 13..16 over the second FULL (1..14).
+    # 13..16 continues 11..12 and overlaps the second FULL, which ends at 14.
     assert _ranges(target) == [
         (True, 1, 10),
         (False, 11, 12),
@@ -219,7 +207,7 @@ def test_a_client_older_than_the_server_is_refused(tmp_path: Path, tool: Tool, t
 
 # --- several servers -----------------------------------------------------------------------------
 
-CLUSTER = [
+CLUSTER: list[Json] = [
     {"name": "system", "hosts": {"s0": "primary"}},
     {"name": "orders", "hosts": {"s0": "primary", "s1": "secondary"}, "lag": {"s1": 4}},
     {"name": "only1", "hosts": {"s1": "primary"}},
