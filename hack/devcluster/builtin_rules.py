@@ -212,8 +212,10 @@ def _stateful_set_faults(new: Obj, old: Obj | None) -> Iterator[Cause]:
     yield from _selects_its_template(new)
     yield from _always_restarts(new)
     if old is not None and _changed_fields(new, old, _STATEFUL_SET_MUTABLE):
-        fields = "'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', "
-        why = f"updates to statefulset spec for fields other than {fields}'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+        why = (
+            "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+            "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+        )
         yield forbidden_field("spec", why)
 
 
@@ -287,8 +289,8 @@ def _time_zone_faults(name: str | None) -> Iterator[Cause]:
 def _pod_faults(new: Obj, old: Obj | None) -> Iterator[Cause]:
     if old is not None and pod_rules.frozen_part(new) != pod_rules.frozen_part(old):
         why = (
-            "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
-            "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+            "pod updates may not change fields other than `spec.containers[*].image`,"
+            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
             "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
         )
         yield forbidden_field("spec", why)
@@ -328,7 +330,7 @@ def _claim_faults(new: Obj, old: Obj | None) -> Iterator[Cause]:
             rest[1]["volumeName"] = rest[0].get("volumeName")
             rest[0].setdefault("volumeName", None)
         if rest[0] != rest[1]:
-            why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+            why = "spec is immutable after creation except resources.requests for bound claims"
             yield forbidden_field("spec", why)
 
 

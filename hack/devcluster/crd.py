@@ -130,7 +130,7 @@ def _metadata(root: Obj, path: str) -> Iterator[Cause]:
     if set(metadata) - {"type", "description", "properties"}:
         yield forbidden_field(
             f"{path}.properties[metadata]",
-            "must not specify anything other than name and generateName, but metadata is implicitly specified",
+            "must not specify anything other than name and generateName",
         )
 
 
@@ -198,7 +198,7 @@ def _list_map(schema: Obj, path: str) -> Iterator[Cause]:
         elif key not in (items.get("required") or ()) and "default" not in key_schema:
             yield required(
                 f"{path}.items.properties[{key}].default",
-                "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
+                "a property in x-kubernetes-list-map-keys must have a default or be required",
             )
 
 

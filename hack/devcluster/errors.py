@@ -158,5 +158,6 @@ def method_not_allowed() -> ApiStatus:
 
 
 def unsupported_media_type(accepted: Sequence[str]) -> ApiStatus:
-    message = f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
+    told = f"accepted media types include: {', '.join(accepted)}"
+    message = f"the body of the request was in an unknown format - {told}"
     return ApiStatus(415, "UnsupportedMediaType", message)

@@ -122,7 +122,7 @@ _SELECTABLE: dict[str, frozenset[str]] = {
     "nodes": frozenset({"spec.unschedulable"}),
 }
 
-_APPS = {"status": True, "categories": ("all",), "has_generation": True}
+_APPS: Obj = {"status": True, "categories": ("all",), "has_generation": True}
 _RBAC = "rbac.authorization.k8s.io"
 
 BUILT_IN: tuple[Kind, ...] = (
@@ -135,6 +135,7 @@ BUILT_IN: tuple[Kind, ...] = (
     _kind("secrets", "Secret"),
     _kind("serviceaccounts", "ServiceAccount", "sa"),
     _kind("events", "Event", "ev", versions=(("v1", "CoreV1Event"),)),
+    _kind("events.events.k8s.io", "Event", "ev", versions=(("v1", "EventsV1Event"),)),
     _kind("persistentvolumeclaims", "PersistentVolumeClaim", "pvc", status=True),
     _kind("persistentvolumes", "PersistentVolume", "pv", status=True, namespaced=False),
     _kind("statefulsets.apps", "StatefulSet", "sts", **_APPS),

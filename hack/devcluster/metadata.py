@@ -26,8 +26,8 @@ _NAME_RULES: dict[str, tuple[re.Pattern[str], int]] = {
 _PATH_SEGMENT = frozenset({"roles", "clusterroles", "rolebindings", "clusterrolebindings"})
 
 _SUBDOMAIN_HINT = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
-    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
+    "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
 
@@ -79,7 +79,9 @@ def faults(obj: Obj, kind: Kind, old: Obj | None) -> Iterator[Cause]:
         added = set(metadata.get("finalizers") or ()) - set(old["metadata"].get("finalizers") or ())
         if added:
             told = ", ".join(f'"{name}"' for name in sorted(added))
-            why = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{told}}}"
+            why = (
+                f"no new finalizers can be added if the object is being deleted, found new finalizers {told}"
+            )
             yield forbidden_field("metadata.finalizers", why)
 
 
@@ -103,7 +105,7 @@ def _label_faults(metadata: Obj) -> Iterator[Cause]:
         yield from _key_faults("metadata.labels", key)
         yield from label_value_faults("metadata.labels", value)
     annotations = metadata.get("annotations") or {}
-    for key, value in annotations.items():
+    for key in annotations:
         yield from _key_faults("metadata.annotations", key.lower())
     if sum(len(key) + len(value) for key, value in annotations.items()) > 256 * 1024:
         yield Cause("metadata.annotations", "FieldValueTooLong", "Too long: must have at most 262144 bytes")
@@ -112,7 +114,7 @@ def _label_faults(metadata: Obj) -> Iterator[Cause]:
 def _key_faults(path: str, key: str) -> Iterator[Cause]:
     found = _QUALIFIED.fullmatch(key)
     if not found or len(found["name"]) > 63:
-        why = "name part must consist of alphanumeric characters, '-', '_' or '.', and be no more than 63 characters"
+        why = "name part must be no more than 63 alphanumeric characters, '-', '_' or '.'"
         yield invalid_field(path, key, why)
     elif found["prefix"] and (len(found["prefix"]) > 253 or not SUBDOMAIN.fullmatch(found["prefix"])):
         yield invalid_field(path, key, f"prefix part {_SUBDOMAIN_HINT}")

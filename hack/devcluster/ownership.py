@@ -148,7 +148,7 @@ class Ownership:
     def track(self, schema: Obj, old: Obj, new: Obj, manager: Manager, *, has_status: bool) -> None:
         """``manager`` changed ``old`` into ``new``: it owns what it changed, and nobody what is gone.
 
-        With ``has_status``, what the server did to the status of an object that somebody else wrote is nobody's.
+        With ``has_status``, what the server did to the status by the way is nobody's.
         """
         before, after = fields_of(schema, old), fields_of(schema, new)
         gone = before - after

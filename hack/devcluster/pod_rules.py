@@ -103,7 +103,10 @@ def _name_faults(name: str, taken: set[str], path: str) -> Iterator[Cause]:
     if not name:
         yield required(f"{path}.name")
     elif not LABEL.fullmatch(name) or len(name) > 63:
-        why = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character"
+        why = (
+            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
+            "and end with an alphanumeric character"
+        )
         yield invalid_field(f"{path}.name", name, why)
     elif name in taken:
         yield Cause(f"{path}.name", "FieldValueDuplicate", f'Duplicate value: "{name}"')
@@ -162,7 +165,7 @@ def _resource_faults(resources: Obj, path: str) -> Iterator[Cause]:
                 yield invalid_field(
                     f"{path}.{field}[{name}]",
                     quantity,
-                    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+                    "quantities must match '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
                 )
     for name, quantity in (resources.get("requests") or {}).items():
         if name in limits and is_quantity(str(quantity)) and amount(quantity) > amount(limits[name]):

@@ -15,12 +15,9 @@ def canonical(text: str) -> str:
     found = _QUANTITY.fullmatch(text)
     if not found:
         return text
-    number, suffix = Decimal(found[1]), found[2] or ""
-    if suffix in _BINARY:
-        return _shortest(number * 1024 ** _BINARY[suffix], 1024, _BINARY)
-    if suffix in _DECIMAL:
-        return _shortest(number * Decimal(1000) ** _DECIMAL[suffix], 1000, _DECIMAL)
-    return text
+    if found[2] in _BINARY:
+        return _shortest(value(text), 1024, _BINARY)
+    return _shortest(value(text), 1000, _DECIMAL)
 
 
 def is_quantity(text: str) -> bool:
@@ -28,12 +25,13 @@ def is_quantity(text: str) -> bool:
 
 
 def value(text: str) -> Decimal:
+    """Raises ValueError."""
     found = _QUANTITY.fullmatch(str(text))
     if not found:
         raise ValueError(text)
     suffix = found[2] or ""
     if suffix in _BINARY:
-        return Decimal(found[1]) * 1024 ** _BINARY[suffix]
+        return Decimal(found[1]) * Decimal(1024) ** _BINARY[suffix]
     if suffix in _DECIMAL:
         return Decimal(found[1]) * Decimal(1000) ** _DECIMAL[suffix]
     return Decimal(found[1] + suffix)

@@ -345,12 +345,23 @@ class Registry:
 
     def _after_write(self, kind: Kind, obj: Obj) -> Obj:
         if kind.gr == CRDS:
-            self.kinds.add(crd.kind_of(obj))
+            self._serve(crd.kind_of(obj))
             if is_deleting(obj):
                 self._clean_up_definition(obj)
         elif kind.gr == NAMESPACES and not is_deleting(obj):
             self._furnish(obj["metadata"]["name"])
         return obj
+
+    def _serve(self, kind: Kind) -> None:
+        """Objects stored under an older schema are read through the new one."""
+        self.kinds.add(kind)
+
+        def reread(obj: Obj) -> Obj:
+            new = self._typed(kind, obj)
+            default(kind.storage.schema, new)
+            return new
+
+        self.store.rewrite(kind.gr, reread)
 
     def _furnish(self, namespace: str) -> None:
         """What a real cluster's controllers put into every namespace, in the same moment."""

@@ -9,7 +9,7 @@ Non-guarantee: nothing is checked here and nothing survives the process.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -82,7 +82,7 @@ class Store:
                     objects[key_of(change.last)] = change.old
         return [objects[key] for key in sorted(objects)]
 
-    def changes(self, gr: GroupResource, since: int) -> list[Change]:
+    def changes(self, gr: GroupResource, since: int) -> Sequence[Change]:
         """The changes after ``since``. Raises ApiStatus(410) when some are forgotten."""
         if since < self._forgotten[gr]:
             raise expired(f"too old resource version: {since} ({self._forgotten[gr]})")
@@ -104,8 +104,19 @@ class Store:
             if not changes:
                 await signal.wait()
 
+    @property
+    def next_change(self) -> anyio.Event:
+        """Set by the next change; taken before looking at the state, it misses nothing."""
+        return self._changed
+
     async def wait_for_change(self) -> None:
         await self._changed.wait()
+
+    def rewrite(self, gr: GroupResource, change: Callable[[Obj], Obj]) -> None:
+        """Read every stored object in another way from now on: no new versions, nothing for watchers."""
+        objects = self._objects[gr]
+        for key, obj in objects.items():
+            objects[key] = change(obj)
 
     def compact(self) -> None:
         """Forget all changes: every older version is expired from now on."""

@@ -1,0 +1,103 @@
+"""Trouble on demand: refusals, lost answers and cut streams, for whoever must survive them.
+
+Guarantee: a fault fires for the requests that it matches, as many times as it says, in the order added.
+Non-guarantee: nothing here is random; tests draw their own schedules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import anyio
+from aiohttp import web
+
+from hack.devcluster.errors import ApiStatus
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(slots=True)
+class Fault:
+    """What happens to requests whose method and path prefix match.
+
+    ``status`` answers instead of the server; ``delay_seconds`` comes first; ``lose_answer`` does the work
+    and then cuts the connection; ``cut_after_bytes`` cuts a stream, in the middle of a line if need be.
+    """
+
+    method: str = ""
+    path: str = ""
+    watch_only: bool = False
+    times: int = 1
+    status: int = 0
+    reason: str = ""
+    retry_after_seconds: int | None = None
+    delay_seconds: float = 0
+    lose_answer: bool = False
+    cut_after_bytes: int | None = None
+    fired: int = field(default=0, init=False)
+
+    def matches(self, request: web.Request) -> bool:
+        return (
+            self.fired < self.times
+            and (not self.method or request.method == self.method)
+            and request.path.startswith(self.path)
+            and (not self.watch_only or "watch" in request.query)
+        )
+
+
+class Faults:
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+
+    def add(self, fault: Fault) -> Fault:
+        self._faults.append(fault)
+        return fault
+
+    def clear(self) -> None:
+        self._faults.clear()
+
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        fault = next((each for each in self._faults if each.matches(request)), None)
+        if fault is None:
+            return await handler(request)
+        fault.fired += 1
+        if fault.delay_seconds:
+            await anyio.sleep(fault.delay_seconds)
+        if fault.status:
+            return _refusal(fault)
+        if fault.cut_after_bytes is not None:
+            _cut_later(request, fault.cut_after_bytes)
+        response = await handler(request)
+        if fault.lose_answer and request.transport is not None:
+            request.transport.abort()
+        return response
+
+
+def _refusal(fault: Fault) -> web.Response:
+    error = ApiStatus(fault.status, fault.reason or "InternalError", "a fault was asked for")
+    headers = (
+        {"Retry-After": str(fault.retry_after_seconds)} if fault.retry_after_seconds is not None else None
+    )
+    return web.json_response(error.body(), status=fault.status, headers=headers)
+
+
+def _cut_later(request: web.Request, limit: int) -> None:
+    """Let ``limit`` bytes of the answer's body out, then drop the connection."""
+    request["cut_after_bytes"] = limit
+
+
+class CutStream(web.StreamResponse):
+    """A stream that a fault may cut."""
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        request = self._req
+        left = request.get("cut_after_bytes") if request is not None else None
+        if left is None or request is None:
+            await super().write(data)
+            return
+        await super().write(bytes(data)[:left])
+        request["cut_after_bytes"] = left - len(data)
+        if left <= len(data) and request.transport is not None:
+            request.transport.close()
+            raise ConnectionResetError("cut by a fault")
