@@ -34,6 +34,7 @@ SWEEP_SECONDS = 60.0
 UNCLAIMED_SECONDS = 24 * 3600.0
 FORGET_SECONDS = 7 * 24 * 3600.0
 _RESTARTED = "the agent was restarted while this run was being dumped; ask for it again"
+_BUSY = "another command of Neo4j kept this sidecar busy; ask again"
 _STOPPED = "the agent was asked to stop (SIGTERM) while this run was being dumped; ask for it again"
 
 
@@ -114,9 +115,7 @@ class Daemon:
         except Interrupted:
             return self._broken(request.run_id, _STOPPED)
         except Busy:
-            reason = (
-                _STOPPED if self.stopping else "another command of Neo4j kept this sidecar busy; ask again"
-            )
+            reason = _STOPPED if self.stopping else _BUSY
             return self._broken(request.run_id, reason)
 
     def _end(self, status: AgentStatus) -> None:

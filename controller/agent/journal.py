@@ -12,6 +12,7 @@ import contextlib
 import os
 import re
 import threading
+import time
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,9 +24,13 @@ _RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 M = TypeVar("M", bound=Message)
 
 
+RESERVED = "backup"
+"""``backup.request`` and ``backup.status`` belong to the hand-written protocol and are no run."""
+
+
 def is_run_id(text: str) -> bool:
     """Fit to be a file name; in particular never a path."""
-    return bool(_RUN_ID.match(text)) and ".." not in text
+    return bool(_RUN_ID.match(text)) and ".." not in text and text != RESERVED
 
 
 class Journal:
@@ -38,6 +43,8 @@ class Journal:
         """Queue a request; false when the run id is already known, and nothing changes then."""
         aside = self._aside(f"{request.run_id}.request")
         aside.write_bytes(encode(request) + b"\n")
+        # the kernel stamps files with a clock of milliseconds, too coarse to tell who came first
+        os.utime(aside, ns=(time.time_ns(), time.time_ns()))
         try:
             # link, unlike rename, refuses to replace: two submits of one run cannot both win
             os.link(aside, self._file(request.run_id, "request"))
@@ -79,9 +86,8 @@ class Journal:
 
     def known(self) -> set[str]:
         """Every run that has a request or a status."""
-        return {
-            path.stem for suffix in ("request", "status") for path in self.directory.glob(f"[!.]*.{suffix}")
-        }
+        files = [path for suffix in ("request", "status") for path in self.directory.glob(f"[!.]*.{suffix}")]
+        return {path.stem for path in files if is_run_id(path.stem)}
 
     def waiting(self) -> list[str]:
         """Runs without a status, in order of arrival."""

@@ -62,11 +62,11 @@ class Launch:
 
 def capture(launch: Launch, argv: Sequence[str], timeout_seconds: float) -> Captured:
     """Run to the end and keep what it said. Raises ``TimeoutExpired`` (the child is gone), ``OSError``."""
-    child = launch.start(argv, subprocess.PIPE)
-    try:
-        stdout, stderr = child.communicate(timeout=timeout_seconds)
-    finally:
-        _end_group(child, 0)
+    with launch.start(argv, subprocess.PIPE) as child:
+        try:
+            stdout, stderr = child.communicate(timeout=timeout_seconds)
+        finally:
+            _end_group(child, 0)
     return Captured(exit_status(child.returncode), _text(stdout), _text(stderr))
 
 
