@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from controller.api.backup import BackupSpec, PVCSpec
+from controller.api.conditions import Verdict
 from controller.api.objects import Neo4jBackup, Object, PersistentVolumeClaim
 from controller.kube.resource import Resource
 from controller.plan import kinds
@@ -86,7 +87,10 @@ def storage(observed: Observed, _now: datetime, draft: Draft) -> Draft:
         return draft.blind(STORAGE_READY, claim.reason)
     if claim is None:
         return _missing_claim(observed.backup, spec.storage.pvc, draft)
-    return _existing_claim(claim, draft)
+    verdict = claim_verdict(claim)
+    return (
+        draft if verdict.status != "False" else draft.waiting(STORAGE_READY, verdict.reason, verdict.message)
+    )
 
 
 def _missing_claim(backup: Neo4jBackup, wanted: PVCSpec, draft: Draft) -> Draft:
@@ -105,16 +109,17 @@ def _missing_claim(backup: Neo4jBackup, wanted: PVCSpec, draft: Draft) -> Draft:
     return draft.doing(Create(kinds.CLAIMS, document, why))
 
 
-def _existing_claim(claim: PersistentVolumeClaim, draft: Draft) -> Draft:
+def claim_verdict(claim: PersistentVolumeClaim) -> Verdict:
+    """Whether an existing claim can be written to, as far as Kubernetes tells."""
     label = f"PersistentVolumeClaim {claim.name}"
     if claim.is_deleting:
-        return draft.waiting(STORAGE_READY, "ClaimTerminating", f"{label} is being deleted")
+        return Verdict(STORAGE_READY, "False", "ClaimTerminating", f"{label} is being deleted")
     if claim.status.phase == "Lost":
-        return draft.waiting(STORAGE_READY, "ClaimLost", f"{label} has lost its volume")
+        return Verdict(STORAGE_READY, "False", "ClaimLost", f"{label} has lost its volume")
     if claim.status.phase == "Bound":
-        return draft.judged(STORAGE_READY, "True", "ClaimBound", f"{label} is bound")
+        return Verdict(STORAGE_READY, "True", "ClaimBound", f"{label} is bound")
     message = f"{label} is not bound yet; some storage classes bind when the first pod uses it"
-    return draft.judged(STORAGE_READY, "Unknown", "ClaimPending", message)
+    return Verdict(STORAGE_READY, "Unknown", "ClaimPending", message)
 
 
 # --- the runner ----------------------------------------------------------------------------------

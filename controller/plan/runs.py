@@ -145,7 +145,8 @@ def _unsettled(seen: RunSeen, attempts: list[Attempt], scheduled: bool) -> Run:
     latest = attempts[0]
     if not is_started(latest.pod):
         events = () if isinstance(latest.events, Unknown) else latest.events
-        return Run(job, "Waiting", scheduled, cause=why_waiting(latest.pod, events))
+        state: State = "Running" if any(is_started(item.pod) for item in attempts) else "Waiting"
+        return Run(job, state, scheduled, cause=why_waiting(latest.pod, events))
     failed = why_ended(latest.pod)
     if failed is not None:
         told = Cause(failed.reason, one_line(f"{failed.message}; Kubernetes decides about another attempt"))

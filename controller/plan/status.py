@@ -22,33 +22,33 @@ from controller.plan.draft import (
     STORAGE_READY,
     Draft,
 )
+from controller.plan.objects import claim_verdict
 from controller.plan.observed import Observed, Unknown
 from controller.plan.requests import newest_answer
 from controller.plan.runs import STORAGE_REASONS, Run
 from controller.plan.schedule import next_run
 from controller.plan.text import listed, one_line
 
-_WARNINGS = frozenset({Phase.FAILED})
+_PASSING = frozenset({"PodPending", "PodNotCreated", "PodStarting", "RollingOut", "Starting", "CouldNotLook"})
+"""Reasons that come and go on the way to something: conditions show them, Events would only be noise."""
 
 
 def conclude(observed: Observed, now: datetime, draft: Draft) -> BackupStatus:
     """The status after this round."""
-    before, spec = observed.status, observed.spec
+    before = observed.status
     looked = not isinstance(observed.runs, Unknown)
     runs = history.merged(before.history, draft.runs, now) if looked else before.history
     phase = _phase(observed, draft, runs)
     ready = _ready(observed, draft, phase, runs)
-    scheduled = isinstance(spec, BackupSpec) and spec.is_scheduled and not spec.suspend
-    due = next_run(spec.schedule or "", now) if scheduled and isinstance(spec, BackupSpec) else None
     successes = [entry for entry in runs if entry.status == "Completed"]
     finishes = [entry.completion_time for entry in successes if entry.completion_time]
     return BackupStatus(
         conditions=tuple(_conditions(observed, now, draft, ready)),
         phase=phase,
-        message=one_line("; ".join((ready.message, *draft.notes, *_gaps(spec)))),
+        message=one_line("; ".join((ready.message, *draft.notes, *_gaps(observed.spec)))),
         last_run_time=max((e.start_time for e in runs), default=before.last_run_time),
         last_success_time=max(finishes, default=before.last_success_time),
-        next_run_time=due,
+        next_run_time=_due(observed, draft, now),
         stats=next((entry.stats for entry in successes if entry.stats), before.stats),
         history=runs,
         observed_generation=observed.backup.generation,
@@ -56,6 +56,16 @@ def conclude(observed: Observed, now: datetime, draft: Draft) -> BackupStatus:
         answered=newest_answer(before, draft.runs) if looked else before.answered,
         sidecar=before.sidecar if draft.sidecar is None else draft.sidecar,
     )
+
+
+def _due(observed: Observed, draft: Draft, now: datetime) -> datetime | None:
+    """When the CronJob fires next: not promised while there is none, or none that may fire."""
+    spec = observed.spec
+    if not isinstance(spec, BackupSpec) or not spec.schedule or spec.suspend:
+        return None
+    if draft.stop is not None and (draft.stop.phase is Phase.FAILED or observed.cron_job is None):
+        return None
+    return next_run(spec.schedule, now)
 
 
 def _gaps(spec: object) -> tuple[str, ...]:
@@ -179,15 +189,23 @@ def _evidence(observed: Observed, draft: Draft) -> Iterable[Verdict]:
         yield Verdict(JOB_CREATED, "True", "JobCreated", f"Job {newest.job.name} was made")
     elif before.get(JOB_CREATED) is None:
         yield Verdict(JOB_CREATED, "False", "NoJob", "no Job was made yet")
-    settled = next((run for run in draft.runs if not run.is_active), None)
-    storage = _storage_evidence(settled)
+    storage = _storage_evidence(observed, draft)
     if storage is not None:
         yield storage
     elif before.get(STORAGE_READY) is None:
         yield Verdict(STORAGE_READY, "Unknown", "NotTried", "the first run will tell")
 
 
-def _storage_evidence(settled: Run | None) -> Verdict | None:
+def _storage_evidence(observed: Observed, draft: Draft) -> Verdict | None:
+    claim = observed.claim
+    seen = None if claim is None or isinstance(claim, Unknown) else claim_verdict(claim)
+    if seen is not None and seen.status == "False":
+        return seen
+    settled = next((run for run in draft.runs if not run.is_active), None)
+    return _proof(settled) or seen
+
+
+def _proof(settled: Run | None) -> Verdict | None:
     if settled is None:
         return None
     if settled.state == "Completed":
@@ -215,8 +233,18 @@ def events(before: BackupStatus, after: BackupStatus) -> tuple[EmitEvent, ...]:
     was, now = before.condition_set.get(READY), after.condition_set.get(READY)
     if now is None or after.phase is None:
         return ()
-    if before.phase == after.phase and (was is None or was.reason == now.reason):
+    if now.reason in _PASSING or (
+        before.phase == after.phase and was is not None and was.reason == now.reason
+    ):
         return ()
-    type_ = "Warning" if after.phase in _WARNINGS or now.reason == "LastRunFailed" else "Normal"
+    in_trouble = (
+        after.phase is Phase.FAILED
+        or now.reason == "LastRunFailed"
+        or (_is_running(after) and now.reason != "Running")
+    )
     reason = after.phase.value if before.phase != after.phase else now.reason
-    return (EmitEvent("Warning" if type_ == "Warning" else "Normal", reason, now.message, "Backup"),)
+    return (EmitEvent("Warning" if in_trouble else "Normal", reason, now.message, "Backup"),)
+
+
+def _is_running(status: BackupStatus) -> bool:
+    return bool(status.history) and status.history[0].status == "Running"
