@@ -3,7 +3,8 @@
 Guarantee: every change (one event or a whole relist) is one step without a gap: a reader sees all of it
 or nothing, indexes and version included. What the step changed is returned as deltas, deletions first;
 an object that vanished in a gap is a deletion with its last known state, and one that came back under
-its name with another uid is a deletion and an addition. An object is never changed in place.
+its name with another uid is a deletion and an addition. An object is never changed in
+place, and an event that is older than what is known changes nothing.
 
 Non-guarantee: the store is as old as its :attr:`Store.version`; it is not the API server.
 """
@@ -14,6 +15,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 from controller.kube.objects import Object
+from controller.kube.versions import is_at_least
 
 T = TypeVar("T", bound=Object)
 Key = tuple[str, str]
@@ -84,22 +86,30 @@ class StoreWriter(Generic[T]):
         """An ADDED or MODIFIED event."""
         store = self.store
         old = store.get(item.namespace, item.name)
-        store.version = item.resource_version
-        if old is not None and _same(old, item):
+        self.bookmark(item.resource_version)
+        if old is not None and (_same(old, item) or _is_older(item, old)):
             return []
         store._content.put(item)
         return _changed(old, item)
 
     def remove(self, item: T) -> list[Delta[T]]:
         """A DELETED event; ``item`` is the object's last state and carries the deletion's version."""
-        store = self.store
-        store.version = item.resource_version
-        old = store._content.remove(key_of(item))
-        return [] if old is None else [Delta(item if old.uid == item.uid else old, None)]
+        self.bookmark(item.resource_version)
+        old = self.store.get(item.namespace, item.name)
+        if old is None or _is_older(item, old):
+            return []
+        self.store._content.remove(key_of(item))
+        return [Delta(item if old.uid == item.uid else old, None)]
 
     def bookmark(self, version: str) -> None:
         """The server says that nothing else happened up to ``version``."""
-        self.store.version = version
+        # Only a whole list may go back (a server restored from a backup); an event is just late then.
+        if is_at_least(version, self.store.version) is not False:
+            self.store.version = version
+
+
+def _is_older(item: Object, known: Object) -> bool:
+    return is_at_least(item.resource_version, known.resource_version) is False
 
 
 def _same(old: Object, new: Object) -> bool:
