@@ -103,7 +103,7 @@ def _wrapper(path: Path, program: str, python: str, home_from_here: str) -> None
     """The home is found from the script's own place, so that the tree works wherever it is."""
     path.write_text(
         "#!/bin/sh\n"
-        f'here=$(cd -- "$(dirname -- "$0")/{home_from_here}" && pwd) || exit 1\n'
+        f'here=$(cd -- "${{0%/*}}/{home_from_here}" && pwd) || exit 1\n'
         f'exec {shlex.quote(python)} -I -S -c "{_BOOT}" "$here" {program} "$@"\n',
         encoding="utf-8",
     )
