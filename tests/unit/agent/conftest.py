@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Container:
     """One sidecar, as the devcluster runs one without mount namespaces."""
 
     root: Path
-    env: Mapping[str, str]
+    env: dict[str, str]
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
