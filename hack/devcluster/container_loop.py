@@ -7,7 +7,7 @@ Non-guarantee: back-off is short (a fraction of a second, at most five) because 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -105,11 +105,12 @@ class ContainerLoop:
         run = self.directory / str(self.state.restarts)
         shutil.rmtree(run, ignore_errors=True)
         (run / "root").mkdir(parents=True)
+        mounts = [*self.pod.mounts(self.spec), self._message_mount(run)]
         return ContainerSpec(
             argv=command_line(self.spec, image.entrypoint, image.args, environment),
             root=run / "root",
             env=environment,
-            mounts=[*_image_mounts(image, run), *self.pod.mounts(self.spec), self._message_mount(run)],
+            mounts=[*_image_mounts(image, run, mounts), *mounts],
             working_dir=self.spec.get("workingDir") or image.working_dir,
             user=image.user,
             read_only_root=bool((self.spec.get("securityContext") or {}).get("readOnlyRootFilesystem")),
@@ -174,10 +175,21 @@ class ContainerLoop:
         return text
 
 
-def _image_mounts(image: LocalImage, run: Path) -> list[Mount]:
+def _image_mounts(image: LocalImage, run: Path, above: Sequence[Mount]) -> list[Mount]:
+    """The image's trees; of a writable one a copy, without what ``above`` hides."""
     mounts = [Mount(target, source, writable=False, volume=False) for target, source in image.binds.items()]
     for number, (target, source) in enumerate(image.writable.items()):
-        copy = run / f"layer-{number}"
-        shutil.copytree(source, copy, symlinks=True)
-        mounts.append(Mount(target, copy, volume=False))
+        layer = run / f"layer-{number}"
+        shutil.copytree(source, layer, symlinks=True)
+        for hidden in above:
+            if Path(hidden.target).is_relative_to(target):
+                _remove(layer / Path(hidden.target).relative_to(target))
+        mounts.append(Mount(target, layer))
     return mounts
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -47,7 +47,7 @@ class Isolation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A host path at a container path. A volume is shared; an image's tree is not."""
+    """A host path at a container path; a volume may be changed by mount points below it."""
 
     target: str
     source: Path

@@ -43,7 +43,7 @@ class Entry(typing.NamedTuple):
     source: str
     writable: bool
     volume: bool
-    """A volume is shared, so mount points below it are made in it; below an image's tree they are not."""
+    """Mount points below a volume are made in it; below an image's own tree they are not."""
 
 
 def _check(result: int, what: str) -> None:
@@ -82,12 +82,13 @@ def make_mount_point(source: str, target: str) -> None:
 
 
 def link(source: str, target: str, writable: bool) -> None:
-    """What stands in for :func:`bind` where nothing can be mounted."""
+    """What stands in for :func:`bind` where nothing can be mounted. Never over a directory with content."""
     os.makedirs(os.path.dirname(target), exist_ok=True)
     if os.path.islink(target):
         os.unlink(target)
-    if not os.path.lexists(target):
-        os.symlink(source, target)
+    elif os.path.isdir(target):
+        os.rmdir(target)
+    os.symlink(source, target)
 
 
 class Tree:

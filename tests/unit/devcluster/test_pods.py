@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hack.devcluster.containers import ENV_MODE, Isolation
+from hack.devcluster.images import LocalImage
 from hack.devcluster.node import NodeError
 from hack.devcluster.pods import SERVICE_ACCOUNT
 from hack.devcluster.registry import Registry
@@ -279,3 +280,24 @@ async def test_a_pod_without_its_service_account_volume_has_no_token(tmp_path: P
         script = 'ls "$CONTAINER_ROOT/var/run/secrets" 2>&1 || echo none'
         registry.create(PODS, a_pod("alone", shell(script), automountServiceAccountToken=False))
         assert (await log_of(node, await finished(registry, "alone"))).endswith("none\n")
+
+
+@pytest.mark.parametrize("isolation", [Isolation.OFF, Isolation.MOUNTS])
+@pytest.mark.asyncio
+async def test_every_container_has_its_own_copy_of_an_images_writable_tree(
+    isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await force(isolation, monkeypatch)
+    tree = tmp_path / "image"
+    for name in ("conf", "logs"):
+        (tree / name).mkdir(parents=True)
+    (tree / "conf/default").write_text("the image's\n")
+    image = LocalImage(writable={"/srv/product": tree})
+    async with running_node(tmp_path / "node", image) as (registry, node):
+        script = "ls /srv/product/conf; echo mine > /srv/product/logs/log; cat /srv/product/logs/log"
+        mounted = shell(script, volumeMounts=[{"name": "conf", "mountPath": "/srv/product/conf"}])
+        registry.create(PODS, a_pod("plain", shell(script)))
+        registry.create(PODS, a_pod("mounted", mounted, volumes=[{"name": "conf", "emptyDir": {}}]))
+        assert await log_of(node, await finished(registry, "plain")) == "default\nmine\n"
+        assert await log_of(node, await finished(registry, "mounted")) == "mine\n"
+    assert list((tree / "logs").iterdir()) == []
