@@ -14,6 +14,7 @@ import http.client
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -115,10 +116,33 @@ class Download:
             raise TransferFailed(f"the agent answered {response.status} {response.reason} for {file}")
         if channel.received + (response.length or 0) != size:
             raise TransferFailed(f"{file} is not the {size} bytes that the agent announced any more")
-        while chunk := response.read(CHUNK):
+        for chunk in _chunks(response):
             channel.put(chunk)
         if channel.received < size:
             raise Interrupted(f"the connection ended at byte {channel.received} of {size}")
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The body in chunks of about :data:`CHUNK`; what came before a cut is not lost with it.
+
+    ``read`` would drop what it holds when the connection breaks, and a way that breaks often would
+    never get an artifact across.
+    """
+    held: list[bytes] = []
+    size = 0
+    try:
+        while data := response.read1(CHUNK):
+            held.append(data)
+            size += len(data)
+            if size >= CHUNK:
+                yield b"".join(held)
+                held, size = [], 0
+    except OSError:
+        if held:
+            yield b"".join(held)
+        raise
+    if held:
+        yield b"".join(held)
 
 
 def _context() -> ssl.SSLContext:
