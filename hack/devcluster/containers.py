@@ -26,6 +26,7 @@ import anyio.abc
 
 from hack.devcluster import launch
 from hack.devcluster.logs import LogFile
+from hack.devcluster.terminal import Terminal
 
 ENV_ROOT = "CONTAINER_ROOT"
 ENV_MODE = "DEVCLUSTER_MOUNTS"
@@ -130,22 +131,28 @@ class Launched:
 class ExecProcess:
     """A process in a container; see :class:`hack.devcluster.node.Process`."""
 
-    def __init__(self, launched: Launched, stdin: anyio.abc.ByteSendStream | None) -> None:
+    def __init__(self, launched: Launched, terminal: Terminal | None) -> None:
         self._launched = launched
-        self.stdin = stdin
-        stdout, stderr = launched.process.stdout, launched.process.stderr
+        self._terminal = terminal
+        self.stdin: anyio.abc.ByteSendStream | None = terminal or launched.process.stdin
+        stdout = terminal or launched.process.stdout
         assert stdout is not None
         self.stdout: anyio.abc.ByteReceiveStream = stdout
-        self.stderr: anyio.abc.ByteReceiveStream | None = stderr
+        self.stderr: anyio.abc.ByteReceiveStream | None = launched.process.stderr
 
     async def wait(self) -> int:
         return await self._launched.wait()
 
     def resize(self, columns: int, rows: int) -> None:
-        """Nothing: there is no terminal behind the pipes."""
+        if self._terminal is not None:
+            self._terminal.resize(columns, rows)
 
     async def aclose(self) -> None:
-        await self._launched.end()
+        try:
+            await self._launched.end()
+        finally:
+            if self._terminal is not None:
+                self._terminal.close()
 
 
 class Container:
@@ -163,7 +170,7 @@ class Container:
         """Start the program. Raises StartError. :meth:`close` must follow in any case."""
         mode = "plain" if self._isolation is Isolation.OFF else "namespaces"
         document = self._document(mode, self._inside(self._spec.argv))
-        self._launched, self._init = await _launch(document, with_stdin=False)
+        self._launched, self._init = await _launch(document, DEVNULL)
         if self._stop_wanted:
             self.stop()
 
@@ -197,11 +204,21 @@ class Container:
         if self._launched is not None:
             self._launched.signal(launch.KILL)
 
-    async def exec(self, argv: Sequence[str], *, stdin: bool) -> ExecProcess:
+    async def exec(self, argv: Sequence[str], *, stdin: bool, tty: bool = False) -> ExecProcess:
         """Start ``argv`` inside. Raises StartError."""
-        document = self._document("inside", self._inside(argv)) | {"join": self._init}
-        launched, _ = await _launch(document, with_stdin=stdin)
-        return ExecProcess(launched, launched.process.stdin)
+        document = self._document("inside", self._inside(argv)) | {"join": self._init, "terminal": tty}
+        if not tty:
+            return ExecProcess((await _launch(document, PIPE if stdin else DEVNULL))[0], None)
+        document["env"] = {"TERM": "xterm", **document["env"]}
+        terminal = Terminal()
+        try:
+            launched, _ = await _launch(document, terminal.program_side, terminal.program_side)
+        except BaseException:
+            terminal.close()
+            raise
+        finally:
+            terminal.close_program_side()
+        return ExecProcess(launched, terminal)
 
     def _inside(self, argv: Sequence[str]) -> list[str]:
         if self._isolation is not Isolation.OFF:
@@ -243,7 +260,7 @@ def _entry(mount: Mount) -> dict[str, Any]:
     }
 
 
-async def _launch(document: dict[str, Any], *, with_stdin: bool) -> tuple[Launched, int | None]:
+async def _launch(document: dict[str, Any], stdin: int, output: int = PIPE) -> tuple[Launched, int | None]:
     """Start the launcher and wait until the program runs. Returns the pid to join, if there is one."""
     specification = os.memfd_create("container")
     os.write(specification, json.dumps(document).encode())
@@ -251,9 +268,9 @@ async def _launch(document: dict[str, Any], *, with_stdin: bool) -> tuple[Launch
     status, reported = os.pipe()
     try:
         command = [*_LAUNCHER, str(specification), str(reported)]
-        fds, source = (specification, reported), PIPE if with_stdin else DEVNULL
+        fds = (specification, reported)
         process = await anyio.open_process(
-            command, stdin=source, cwd="/", pass_fds=fds, start_new_session=True
+            command, stdin=stdin, stdout=output, stderr=output, cwd="/", pass_fds=fds, start_new_session=True
         )
     finally:
         os.close(specification)

@@ -20,7 +20,6 @@ from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
 from hack.devcluster.addresses import AddressPool, cluster_names, hosts_file, write_in_place
 from hack.devcluster.container_state import ContainerState
 from hack.devcluster.containers import ENV_MODE, Isolation, StartError, detect
-from hack.devcluster.environment import PodFacts
 from hack.devcluster.errors import ApiStatus
 from hack.devcluster.following import follow
 from hack.devcluster.images import ImageCatalog
@@ -38,7 +37,6 @@ from hack.devcluster.shapes import (
     now,
     uid_of,
 )
-from hack.devcluster.volumes import VolumeMaker
 
 __all__ = ["ApiAccess", "LogOptions", "Node", "NodeError", "Process"]
 
@@ -168,16 +166,14 @@ class Node:
             self._registry,
             self._images,
             self.isolation,
-            self._volume_maker,
+            self._api,
+            self._directory / "volumes",
             (self._api.host, self._api.port),
             self._name,
         )
         self._workers[uid] = PodWorker(host, pod, self._addresses.take(), self._directory / "pods" / uid)
         self._scopes[uid] = anyio.CancelScope()
         return uid
-
-    def _volume_maker(self, facts: PodFacts, directory: Path) -> VolumeMaker:
-        return VolumeMaker(self._registry, facts, self._api, directory, self._directory / "volumes")
 
     async def _run_pod(self, uid: str) -> None:
         assert self._addresses is not None
@@ -209,15 +205,12 @@ class Node:
         return state
 
     async def exec(self, pod: Obj, container: str, command: list[str], tty: bool, stdin: bool) -> Process:
-        """Start ``command`` in the running container. Raises NodeError when it does not run.
-
-        ``tty`` changes nothing: there are always pipes.
-        """
+        """Start ``command`` in the running container. Raises NodeError when it does not run."""
         with _as_node_errors(container):
             state = self._state(pod, container)
             if state.container is None or not state.is_running:
                 raise NodeError(500, f'unable to upgrade connection: container not found ("{container}")')
-            return await state.container.exec(command, stdin=stdin)
+            return await state.container.exec(command, stdin=stdin, tty=tty)
 
     async def log(self, pod: Obj, container: str, options: LogOptions) -> AsyncIterator[bytes]:
         """The container's output in chunks. Raises NodeError(400) while there is none to show."""

@@ -8,7 +8,6 @@ Non-guarantee: no preStop hooks and no native sidecars (init containers that kee
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -27,7 +26,7 @@ from hack.devcluster.objects import Obj, timestamp
 from hack.devcluster.pod_status import pod_status
 from hack.devcluster.registry import Registry
 from hack.devcluster.shapes import PODS, name_of, namespace_of, now, status_of, uid_of
-from hack.devcluster.volumes import VolumeError, VolumeMaker
+from hack.devcluster.volumes import CachedTokens, TokenSource, VolumeError, VolumeMaker
 
 _RETRY_SECONDS, _REFRESH_SECONDS, _KILL_SECONDS = 0.3, 5.0, 5.0
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -54,7 +53,8 @@ class Host:
     registry: Registry
     images: ImageCatalog
     isolation: Isolation
-    make_volumes: Callable[[PodFacts, Path], VolumeMaker]
+    tokens: TokenSource
+    claims: Path
     api_address: tuple[str, int]
     node_name: str
 
@@ -71,6 +71,7 @@ class PodWorker:
         self._directory = directory
         self._spec: Obj = pod["spec"]
         self._volumes: dict[str, Path] = {}
+        self._tokens = CachedTokens(host.tokens)
         self._started_at = timestamp(now())
         self._stop = anyio.Event()
         self._grace: float = 0
@@ -160,7 +161,9 @@ class PodWorker:
             await anyio.sleep(_RETRY_SECONDS)
 
     def _make_volumes(self) -> None:
-        maker = self._host.make_volumes(self._facts(), self._directory / "volumes")
+        maker = VolumeMaker(
+            self._host.registry, self._facts(), self._tokens, self._directory / "volumes", self._host.claims
+        )
         volumes = [*(self._spec.get("volumes") or []), *([_CREDENTIALS] if self._wants_credentials() else [])]
         for volume in volumes:
             self._volumes[volume["name"]] = maker.make(volume)

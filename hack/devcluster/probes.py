@@ -133,7 +133,11 @@ class Prober:
             return None if passed else f"HTTP probe failed with statuscode: {answer.status}"
 
     async def _ask_tcp(self, target: Obj) -> str | None:
-        stream = await anyio.connect_tcp(target.get("host") or self.address, self._port(target["port"]))
+        host, port = target.get("host") or self.address, self._port(target["port"])
+        try:
+            stream = await anyio.connect_tcp(host, port)
+        except OSError:
+            return f"dial tcp {host}:{port}: connect: connection refused"
         await stream.aclose()
         return None
 

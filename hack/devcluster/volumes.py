@@ -7,6 +7,7 @@ Non-guarantee: no sizes are enforced, and ``fsGroup`` is not applied.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import anyio
+
 from hack.devcluster.environment import ConfigError, PodFacts, data_of, field_value, resource_value
 from hack.devcluster.errors import ApiStatus
 from hack.devcluster.objects import Obj
@@ -22,6 +25,7 @@ from hack.devcluster.registry import Registry
 from hack.devcluster.shapes import CLAIMS, namespace_of
 
 _LINK = "..data"
+_TOKEN_SECONDS = 60.0
 
 
 class VolumeError(Exception):
@@ -34,6 +38,22 @@ class TokenSource(Protocol):
     ca_pem: str
 
     def token(self, namespace: str, service_account: str) -> str: ...
+
+
+class CachedTokens:
+    """The tokens of one pod; each is renewed long before any real one would have to be."""
+
+    def __init__(self, source: TokenSource) -> None:
+        self.ca_pem = source.ca_pem
+        self._source = source
+        self._tokens: dict[tuple[str, str], tuple[float, str]] = {}
+
+    def token(self, namespace: str, service_account: str) -> str:
+        made, token = self._tokens.get((namespace, service_account), (-math.inf, ""))
+        if anyio.current_time() - made > _TOKEN_SECONDS:
+            made, token = anyio.current_time(), self._source.token(namespace, service_account)
+            self._tokens[namespace, service_account] = made, token
+        return token
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,6 +192,25 @@ anyio.run(main)
         await eventually(lambda: not processes_with(marker))
 
 
+@MODES
+@pytest.mark.asyncio
+async def test_exec_with_a_terminal(
+    isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await force(isolation, monkeypatch)
+    async with started(tmp_path, isolation, ["sleep", "60"]) as (container, _):
+        script = "test -t 0 && test -t 1 && read line && stty size && echo got $line; exit 6"
+        process = await container.exec(["sh", "-c", script], stdin=True, tty=True)
+        process.resize(120, 40)
+        assert process.stdin is not None
+        assert process.stderr is None
+        await process.stdin.send(b"hello\n")
+        output = b"".join([chunk async for chunk in process.stdout])
+        assert output.splitlines()[-2:] == [b"40 120", b"got hello"]
+        assert await process.wait() == 6
+        await process.aclose()
+
+
 def test_only_whole_paths_of_mounts_are_replaced() -> None:
     mounts = [
         Mount("/data", Path("/v/1")),
