@@ -82,7 +82,10 @@ def apply(schema: Obj, live: Obj, applied: Obj, manager: Manager, *, force: bool
     contested = [(other, path) for other, owned in others.items() for path in sorted(owned & changed)]
     if contested and not force:
         raise apply_conflict(
-            [Cause(dotted(path), "FieldManagerConflict", _told(other)) for other, path in contested]
+            [
+                Cause(dotted(path), "FieldManagerConflict", _told(other, ownership))
+                for other, path in contested
+            ]
         )
     ownership.take((path for _, path in contested), keep=manager)
     ownership.take(fields_of(schema, live) - fields_of(schema, new), keep=manager)
@@ -90,7 +93,9 @@ def apply(schema: Obj, live: Obj, applied: Obj, manager: Manager, *, force: bool
     return new, ownership
 
 
-def _told(manager: Manager) -> str:
+def _told(manager: Manager, ownership: Ownership) -> str:
     name, operation, subresource = manager
     through = f' with subresource "{subresource}"' if subresource else ""
-    return f'conflict with "{name}"{through}' + (" using Update" if operation == "Update" else "")
+    return f'conflict with "{name}"{through}' + (
+        f" using {ownership.api_version(manager)}" if operation == "Update" else ""
+    )

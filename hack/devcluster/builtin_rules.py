@@ -213,8 +213,9 @@ def _stateful_set_faults(new: Obj, old: Obj | None) -> Iterator[Cause]:
     yield from _always_restarts(new)
     if old is not None and _changed_fields(new, old, _STATEFUL_SET_MUTABLE):
         why = (
-            "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
-            "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+            "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
+            "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and "
+            "'minReadySeconds' are forbidden"
         )
         yield forbidden_field("spec", why)
 
@@ -290,8 +291,9 @@ def _pod_faults(new: Obj, old: Obj | None) -> Iterator[Cause]:
     if old is not None and pod_rules.frozen_part(new) != pod_rules.frozen_part(old):
         why = (
             "pod updates may not change fields other than `spec.containers[*].image`,"
-            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
-            "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` "
+            "(only additions to existing tolerations),`spec.terminationGracePeriodSeconds` "
+            "(allow it to be set to 1 if it was previously negative)"
         )
         yield forbidden_field("spec", why)
 

@@ -183,8 +183,6 @@ def component(model: str) -> Obj:
         for attribute, kind in types.items()
     }
     schema: Obj = {"type": "object", "properties": properties}
-    if about := re.search(r"class \w+\(object\):\n    \"\"\"(.*?)\"\"\"", source, re.DOTALL):
-        schema["description"] = about[1].strip().removesuffix(".").split("\n")[0]
     if required:
         schema["required"] = sorted(names[attribute] for attribute in required)
     if model in _ATOMIC_STRUCTS:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,9 +45,10 @@ def document(kinds: Kinds, path: str) -> Obj:
         assert served is not None
         name = _schema_name(kind, served)
         schemas[name] = {**_schema(served), "x-kubernetes-group-version-kind": [_gvk(kind, version)]}
-        paths |= _paths(kind, version, path, PREFIX + name)
+        paths |= _paths(kind, version, path, PREFIX + _shown(name))
     for name in _referenced(list(schemas.values())):
         schemas.setdefault(name, component(name))
+    schemas = {_shown(name): _renamed(schema) for name, schema in schemas.items()}
     info = {"title": "Kubernetes", "version": "v1.33.0-devcluster"}
     return {"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": schemas}}
 
@@ -78,9 +80,23 @@ def _referenced(roots: list[Any]) -> list[str]:
     return list(seen)
 
 
+def _shown(model: str) -> str:
+    """What follows the last dot is what ``kubectl explain`` calls the type."""
+    return re.sub(r"^([A-Z][a-z]+)?V1(?=[A-Z])", lambda found: f"io.k8s.{(found[1] or '').lower()}v1.", model)
+
+
+def _renamed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: PREFIX + _shown(item.removeprefix(PREFIX)) if name == "$ref" else _renamed(item)
+            for name, item in value.items()
+        }
+    return [_renamed(item) for item in value] if isinstance(value, list) else value
+
+
 def _references(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        if isinstance(value.get("$ref"), str):
+        if "$ref" in value:
             yield value["$ref"].removeprefix(PREFIX)
         for item in value.values():
             yield from _references(item)

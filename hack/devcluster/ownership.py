@@ -140,6 +140,9 @@ class Ownership:
     def others(self, manager: Manager) -> dict[Manager, Fields]:
         return {each: fields for each, fields in self.fields.items() if each != manager}
 
+    def api_version(self, manager: Manager) -> str:
+        return str(self._entries[manager].get("apiVersion", ""))
+
     def take(self, fields: Iterable[Path], *, keep: Manager | None = None) -> None:
         """Nobody but ``keep`` owns ``fields`` any more."""
         gone = frozenset(fields)

@@ -104,8 +104,8 @@ def _name_faults(name: str, taken: set[str], path: str) -> Iterator[Cause]:
         yield required(f"{path}.name")
     elif not LABEL.fullmatch(name) or len(name) > 63:
         why = (
-            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
-            "and end with an alphanumeric character"
+            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must "
+            "start and end with an alphanumeric character"
         )
         yield invalid_field(f"{path}.name", name, why)
     elif name in taken:

@@ -129,7 +129,8 @@ def type_name(value: Any) -> str:
 def _type_fault(schema: Obj, value: Any, path: str) -> Cause | None:
     wanted = schema.get("type")
     if schema.get(_INT_OR_STRING):
-        fits = isinstance(value, int | str) and not isinstance(value, bool)
+        numbers = (int, float) if schema.get("format") == "quantity" else (int,)
+        fits = isinstance(value, (str, *numbers)) and not isinstance(value, bool)
         wanted = "integer,string"
     elif wanted is None:
         return None

@@ -1,0 +1,32 @@
+"""Which control plane the tests run against, and the one that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.control_plane import KINDS, ControlPlane, Unavailable, started
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--control-plane",
+        choices=KINDS,
+        default="embedded",
+        help="embedded (default); kubeconfig: the cluster of $KUBECONFIG; envtest: etcd and kube-apiserver from "
+        "$KUBEBUILDER_ASSETS; k3s: K3s through testcontainers",
+    )
+
+
+@pytest.fixture(scope="session")
+def control_plane(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ControlPlane]:
+    """One per test process."""
+    kind: str = request.config.getoption("--control-plane")
+    try:
+        with started(kind, tmp_path_factory.mktemp("control-plane")) as plane:
+            yield plane
+    except Unavailable as reason:
+        pytest.skip(f"no control plane of kind {kind}: {reason}")
