@@ -47,12 +47,16 @@ _LDD_LINE = re.compile(r"^\s*(?:(?P<name>\S+) => )?(?P<path>/\S+) \(0x[0-9a-f]+\
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("out", type=Path, help="directory to make; must not exist")
-    build(parser.parse_args().out)
+    out = parser.parse_args().out
+    loader = build(out)
+    sys.stdout.write(
+        f"{out}: {_size(out) / 1024**2:.1f} MiB, Python {sys.version.split()[0]}, {loader.name}\n"
+    )
     return 0
 
 
-def build(out: Path) -> None:
-    """Make the bundle. Raises when ``out`` exists or a library cannot be found."""
+def build(out: Path) -> Path:
+    """Make the bundle; returns its loader. Raises when ``out`` exists or a library cannot be found."""
     library = out / sys.platlibdir / f"python{sys.version_info[0]}.{sys.version_info[1]}"
     library.mkdir(parents=True)
     (out / "bin").mkdir()
@@ -65,9 +69,7 @@ def build(out: Path) -> None:
     loader = _copy_libraries([python, *_extensions(library)], out / "lib")
     _strip([out / "bin" / "python3", *_extensions(out)])
     _compile(out, library)
-    sys.stdout.write(
-        f"{out}: {_size(out) / 1024**2:.1f} MiB, Python {sys.version.split()[0]}, {loader.name}\n"
-    )
+    return loader
 
 
 def _copy_standard_library(target: Path) -> None:

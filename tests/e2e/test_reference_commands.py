@@ -52,7 +52,7 @@ def test_job_logs(done: Space) -> None:
 
 def test_explain(done: Space) -> None:
     text = done.run("explain", "neo4jbackup.spec.storage.pvc")
-    assert "PersistentVolumeClaim" in text
+    assert "Storage class of the claim to create" in " ".join(text.split())
 
 
 def test_short_name_and_category(done: Space) -> None:
