@@ -75,7 +75,15 @@ def finalizer(observed: Observed, _now: datetime, draft: Draft) -> Draft:
         return draft.doing(SetFinalizer(True, why)).stopped(
             Stop("AddingFinalizer", f"preparing: {why}"), again=LOOK_AGAIN_SECONDS
         )
-    if is_remote or FINALIZER not in backup.finalizers or _has_remote_rights(observed):
+    return draft
+
+
+def spare_finalizer(observed: Observed, _now: datetime, draft: Draft) -> Draft:
+    """The target has moved into our namespace, and nothing is left where it was."""
+    backup = observed.backup
+    if FINALIZER not in backup.finalizers or isinstance(observed.spec, Invalid):
+        return draft
+    if observed.target_namespace != backup.namespace or _has_remote_rights(observed):
         return draft
     return draft.doing(SetFinalizer(False, "nothing is left in another namespace"))
 

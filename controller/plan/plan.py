@@ -130,6 +130,7 @@ RULES = (
     Rule("deletion", lifecycle.deletion),
     Rule("runs", lifecycle.runs),
     Rule("old-jobs", lifecycle.old_jobs),
+    Rule("spare-finalizer", lifecycle.spare_finalizer),
     Rule("spec", _spec),
     Rule("denied", _denied),
     Rule("need", _need),
