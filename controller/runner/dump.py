@@ -69,7 +69,9 @@ class Harvest:
 def request_for(spec: RunSpec, databases: tuple[str, ...], run_id: str) -> BackupRequest:
     """The request and its id, which is derived from all that it asks for."""
     request = BackupRequest(
-        type=spec.type,
+        # The staging is this run's own, so there is nothing that a differential could continue: AUTO would
+        # look for a parent, warn that there is none, and make a full one all the same.
+        type="FULL",
         databases=() if EVERYTHING in databases else databases,
         compress=spec.compress,
         page_cache=spec.page_cache,

@@ -33,6 +33,10 @@ from controller.runner.transfer import Persistence
 from controller.wire.messages import RunResult, RunSpec, Server, TopologyAnswer, encode
 
 PARALLEL_UPLOADS = 2
+_NO_PARENT = (
+    "a DIFF backup continues a chain whose newest artifact is still on its server, and this release keeps "
+    "none there: set options.backupType to AUTO or FULL"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,8 @@ class Run:
             self._world.log.info("already committed", run=self._run_id)
             return report.committed(before, store.location)
         spec = self._spec
+        if spec.type == "DIFF":
+            return self.failure("NoParentBackup", _NO_PARENT)
         await anyio.to_thread.run_sync(
             catalogue.prepare, store, spec.namespace, spec.backup, spec.backup_uid, self._started
         )

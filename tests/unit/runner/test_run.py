@@ -236,6 +236,21 @@ async def test_verification_that_is_not_done_is_not_passed_over() -> None:
     assert "verification" in result.warnings[0]
 
 
+async def test_a_differential_without_a_parent_says_what_to_ask_for() -> None:
+    world = World()
+    world.spec = msgspec.structs.replace(world.spec, type="DIFF")
+    result = await world.run()
+    assert (result.outcome, result.error_reason) == (Outcome.FAILED, "NoParentBackup")
+    assert "AUTO or FULL" in result.error
+    assert all(not agent.requests for agent in world.agents.values())
+
+
+async def test_auto_asks_for_what_it_will_get() -> None:
+    world = World()
+    await world.run()
+    assert [request.type for request in world.agents["graph-2"].requests] == ["FULL"]
+
+
 async def test_an_unknown_database_leaves_a_partial_run_that_says_so() -> None:
     world = World()
     world.spec = msgspec.structs.replace(world.spec, databases=("orders", "typo"))
