@@ -7,20 +7,30 @@ of the verb) comes out as :class:`~controller.runner.session.Cut`, or as
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
 
-from controller.kube.client import Client
 from controller.kube.errors import BadRequest, Forbidden, KubeError
 from controller.runner.session import AgentRefused, Conversation, Cut
 from controller.wire.locations import SIDECAR_CONTAINER, agent_command
 from controller.wire.messages import Server
 
 
+class Pods(Protocol):
+    """What is needed of ``controller.kube``'s client."""
+
+    def exec(
+        self, namespace: str, pod: str, container: str, command: Sequence[str]
+    ) -> AbstractAsyncContextManager[Conversation]:
+        """A command in a container."""
+        ...
+
+
 class ExecDial:
     """Exec into one pod."""
 
-    def __init__(self, client: Client, server: Server) -> None:
+    def __init__(self, client: Pods, server: Server) -> None:
         self._client = client
         self._server = server
 

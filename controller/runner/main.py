@@ -42,7 +42,7 @@ _GOOD = {Outcome.SUCCEEDED, Outcome.SUCCEEDED_WITH_WARNINGS}
 
 def main(argv: list[str]) -> NoReturn:
     """Never returns: threads of the store's library abort an interpreter that shuts down under them."""
-    code = USAGE if argv else _main(os.environ)
+    code = USAGE if argv else run_program(os.environ)
     if argv:
         sys.stderr.write(f"runner takes no arguments; it reads {locations.ENV_RUN_SPEC}\n")
     sys.stdout.flush()
@@ -50,7 +50,8 @@ def main(argv: list[str]) -> NoReturn:
     os._exit(code)
 
 
-def _main(env: Mapping[str, str]) -> int:
+def run_program(env: Mapping[str, str]) -> int:
+    """One run by the variables in ``env``; returns the exit code."""
     log = Log(_now)
     run_id = env.get(locations.ENV_RUN_ID, "")
     started = _now()

@@ -72,7 +72,7 @@ def committed(manifest: RunManifest, location: str) -> RunResult:
 
 def failed(
     run_id: str, started: datetime, finished: datetime, reason: str, error: str, *,
-    repository: str = "", missing: Sequence[MissingDatabase] = (), warnings: Sequence[str] = (),
+    repository: str = "", missing: Sequence[MissingDatabase] = (),
 ) -> RunResult:  # fmt: skip
     """The result of a run that left nothing in the repository."""
     return RunResult(
@@ -83,7 +83,6 @@ def failed(
         repository=repository,
         databases=tuple(map(_not_saved, missing)),
         duration_seconds=round((finished - started).total_seconds(), 3),
-        warnings=tuple(warnings),
         error=error,
         error_reason=reason,
     )

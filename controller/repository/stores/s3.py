@@ -1,7 +1,7 @@
 """A repository in an S3 bucket, or in anything that speaks S3.
 
 Guarantee: that of :class:`~controller.repository.store.Store`. Large objects go up in parts, at most
-about 100 MiB of which are in memory; a failing source aborts the multipart upload.
+about 50 MiB of which are in memory; a failing source aborts the multipart upload.
 
 Non-guarantee: a killed process leaves an unfinished multipart upload on the server, invisible but paid
 for, until the bucket's lifecycle rule removes it. Servers that ignore ``If-None-Match`` do not keep two
@@ -45,7 +45,7 @@ _MIB = 1024 * 1024
 _READ = 8 * _MIB
 _MAX_PARTS = 9_000
 """Below S3's 10,000, because the size is an estimate."""
-_IN_FLIGHT = 64 * _MIB
+_IN_FLIGHT = 32 * _MIB
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")

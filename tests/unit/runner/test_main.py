@@ -1,79 +1,113 @@
-"""The program itself, as a process: exit codes, termination message, signals."""
+"""The program itself: exit codes, termination message, signals."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from controller.wire.messages import RunResult, RunSpec, Server, StorageTarget, encode
+from controller.runner.main import run_program
+from controller.wire.messages import Outcome, RunResult, RunSpec, Server, StorageTarget, encode
 
 CHECKOUT = Path(__file__).resolve().parents[3]
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: c
+clusters: [{{name: c, cluster: {{server: "http://127.0.0.1:{port}"}}}}]
+contexts: [{{name: c, context: {{cluster: c, user: u}}}}]
+users: [{{name: u, user: {{token: t}}}}]
+"""
 
 
-def run(root: Path, **env: str) -> tuple[int, str]:
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The pod's file system, and nothing of this machine's Kubernetes."""
     for directory in ("dev", "backup"):
-        (root / directory).mkdir()
-    clean = {
-        name: value for name, value in os.environ.items() if not name.startswith(("KUBE", "BACKUP_", "AWS_"))
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "controller", "runner"],
-        env=clean | {"CONTAINER_ROOT": str(root), "HOME": str(root)} | env,
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode, done.stdout
+        (tmp_path / directory).mkdir()
+    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CONTAINER_ROOT", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
 
 
 def spec(storage: StorageTarget) -> str:
-    return encode(
-        RunSpec(
-            namespace="ns",
-            backup="nightly",
-            backup_uid="uid",
-            generation=1,
-            deployment="graph",
-            servers=(Server(pod="graph-0", namespace="ns"),),
-            storage=storage,
-        )
-    ).decode()
+    run = RunSpec(
+        namespace="ns",
+        backup="nightly",
+        backup_uid="uid",
+        generation=1,
+        deployment="graph",
+        servers=(Server(pod="graph-0", namespace="ns"),),
+        storage=storage,
+    )
+    return encode(run).decode()
+
+
+VOLUME = spec(StorageTarget(type="pvc"))
 
 
 def message(root: Path) -> RunResult:
     return msgspec.json.decode((root / "dev/termination-log").read_bytes(), type=RunResult)
 
 
-@pytest.mark.parametrize("env", [{}, {"BACKUP_RUN": "{}"}, {"BACKUP_RUN": "not json", "BACKUP_RUN_ID": "r"}])
-def test_a_specification_that_is_none_ends_with_64(tmp_path: Path, env: dict[str, str]) -> None:
-    code, _ = run(tmp_path, **env)
-    assert code == 64
-    assert message(tmp_path).error_reason == "BadRunSpec"
+def start(**env: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "controller", "runner"],
+        env=dict(os.environ) | env,
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
-def test_a_run_id_is_needed(tmp_path: Path) -> None:
-    code, _ = run(tmp_path, BACKUP_RUN=spec(StorageTarget(type="pvc")))
-    assert code == 64
-    assert "BACKUP_RUN_ID" in message(tmp_path).error
+@pytest.mark.parametrize(
+    "env",
+    [
+        {},
+        {"BACKUP_RUN": "{}", "BACKUP_RUN_ID": "r"},
+        {"BACKUP_RUN": "not json", "BACKUP_RUN_ID": "r"},
+        {"BACKUP_RUN": VOLUME},
+    ],
+)
+def test_a_specification_that_is_none_ends_with_64(root: Path, env: Mapping[str, str]) -> None:
+    assert run_program(env) == 64
+    assert message(root).error_reason == "BadRunSpec"
 
 
-def test_a_store_that_is_unknown_is_reported_twice_the_same(tmp_path: Path) -> None:
-    code, log = run(tmp_path, BACKUP_RUN=spec(StorageTarget(type="gcs", bucket="b")), BACKUP_RUN_ID="r")
-    assert code == 1
-    assert message(tmp_path).error_reason == "UnsupportedStorage"
-    last = log.splitlines()[-1].partition(" result ")[2]
-    assert json.loads(last) == json.loads((tmp_path / "dev/termination-log").read_text())
+def test_a_pod_without_its_api_server_says_so(root: Path) -> None:
+    assert run_program({"BACKUP_RUN": VOLUME, "BACKUP_RUN_ID": "r"}) == 1
+    assert message(root).error_reason == "KubernetesUnreachable"
 
 
-def test_a_pod_without_its_api_server_says_so(tmp_path: Path) -> None:
-    code, _ = run(tmp_path, BACKUP_RUN=spec(StorageTarget(type="pvc")), BACKUP_RUN_ID="r")
-    assert code == 1
-    assert message(tmp_path).error_reason == "KubernetesUnreachable"
+def test_the_process_ends_with_the_result_as_its_last_word(root: Path) -> None:
+    unknown = spec(StorageTarget(type="gcs", bucket="b"))
+    with start(BACKUP_RUN=unknown, BACKUP_RUN_ID="r") as process:
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert message(root).error_reason == "UnsupportedStorage"
+    last = out.splitlines()[-1].partition(" result ")[2]
+    assert json.loads(last) == json.loads((root / "dev/termination-log").read_text())
+
+
+def test_a_pod_that_is_told_to_stop_says_so_and_ends(root: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        kubeconfig = root / "config"
+        kubeconfig.write_text(KUBECONFIG.format(port=silent.getsockname()[1]))
+        with start(BACKUP_RUN=VOLUME, BACKUP_RUN_ID="r", KUBECONFIG=str(kubeconfig)) as process:
+            connection, _ = silent.accept()
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+            connection.close()
+    assert process.returncode == 1
+    assert (message(root).outcome, message(root).error_reason) == (Outcome.FAILED, "Interrupted")
+    assert (root / "backup/ns/nightly/repository.json").exists()
