@@ -93,8 +93,8 @@ class Download:
             plain = socket.create_connection(where, timeout=self._limits.connect)
         except OSError as error:
             raise Unreachable(f"no connection to {where[0]}:{where[1]}: {error}") from error
-        plain.settimeout(self._limits.stall)
         secure = _context().wrap_socket(plain)
+        secure.settimeout(self._limits.stall)
         with self._lock:
             self._socket = secure
         seen = fingerprint(secure.getpeercert(binary_form=True) or b"")
