@@ -79,9 +79,10 @@ class QueueAgainstModel(RuleBasedStateMachine):
             self.core.done(key, self.now)
         self.now += 1000.0
         came = []
-        while (taken := self.core.take(self.now)) is not None:
-            came.append(taken.key)
-            self.core.done(taken.key, self.now)
+        for _ in range(len(self.wanted) + 1):
+            if (taken := self.core.take(self.now)) is not None:
+                came.append(taken.key)
+                self.core.done(taken.key, self.now)
         assert sorted(came) == sorted(self.wanted)
 
 
