@@ -14,8 +14,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--control-plane",
         choices=KINDS,
         default="embedded",
-        help="embedded (default); kubeconfig: the cluster of $KUBECONFIG; envtest: etcd and kube-apiserver from "
-        "$KUBEBUILDER_ASSETS; k3s: K3s through testcontainers",
+        help="embedded (default); kubeconfig: the cluster of $KUBECONFIG; "
+        "envtest: etcd and kube-apiserver from $KUBEBUILDER_ASSETS; k3s: K3s through testcontainers",
     )
 
 

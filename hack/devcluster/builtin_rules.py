@@ -52,7 +52,8 @@ def faults(kind: Kind, new: Obj, old: Obj | None) -> Iterator[Cause]:
     said = {name: value for name, value in new.items() if name not in ("status", "metadata")}
     yield from (cause for cause in validate(kind.storage.schema, said) if cause.field != "metadata")
     template = pod_rules.template_of(kind, new)
-    if template is not None:
+    if template is not None and kind.plural != "statefulsets":
+        # The template of a StatefulSet is taken as it is: its pods are what is refused, with an Event.
         path, spec = template
         yield from pod_rules.faults(spec, path)
     if kind.gr in _FAULTS:

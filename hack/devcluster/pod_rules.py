@@ -143,18 +143,13 @@ def _mount_faults(mounts: list[Any], volumes: set[str], path: str) -> Iterator[C
     for index, mount in enumerate(mounts):
         where = f"{path}.volumeMounts[{index}]"
         name, target = mount.get("name", ""), mount.get("mountPath", "")
-        if name not in volumes and not _claimed_later(path):
+        if name not in volumes:
             yield Cause(f"{where}.name", "FieldValueNotFound", f'Not found: "{name}"')
         if not target:
             yield required(f"{where}.mountPath")
         elif target in taken:
             yield invalid_field(f"{where}.mountPath", target, "must be unique")
         taken.add(target)
-
-
-def _claimed_later(path: str) -> bool:
-    """In a template a mount may name a claim template, which becomes a volume of the pod."""
-    return "template" in path
 
 
 def _resource_faults(resources: Obj, path: str) -> Iterator[Cause]:

@@ -26,7 +26,8 @@ _OBJECT_META = frozenset({"apiVersion", "kind", "metadata"})
 def prune(schema: Obj, value: Any, path: str = "", *, drop_null: bool = False) -> list[str]:
     """Drop from ``value``, in place, what ``schema`` does not know; returns the dropped fields' paths.
 
-    ``drop_null`` is for built-in types, where a null is a field that is not there.
+    A null that the schema does not allow is dropped as if it had not been said. ``drop_null`` is for
+    built-in types, where every null is a field that is not there.
     """
     return list(_prune(schema, value, path, drop_null))
 
@@ -48,7 +49,7 @@ def _prune_object(schema: Obj, value: Obj, path: str, drop_null: bool) -> Iterat
     for name in list(value):
         where = f"{path}.{name}" if path else name
         if name in properties:
-            if value[name] is None and (drop_null or _null_means_default(properties[name])):
+            if value[name] is None and (drop_null or not resolve(properties[name]).get("nullable")):
                 del value[name]
             else:
                 yield from _prune(properties[name], value[name], where, drop_null)
@@ -57,10 +58,6 @@ def _prune_object(schema: Obj, value: Obj, path: str, drop_null: bool) -> Iterat
         elif not keeps and name not in embedded:
             del value[name]
             yield where
-
-
-def _null_means_default(schema: Obj) -> bool:
-    return "default" in schema and not schema.get("nullable")
 
 
 def default(schema: Obj, value: Any) -> None:

@@ -322,6 +322,9 @@ class Verbs:
     def _check_type(self, call: Call, obj: Obj) -> None:
         wanted = (call.kind.api_version(call.version.name), call.kind.kind)
         said = (obj.setdefault("apiVersion", wanted[0]), obj.setdefault("kind", wanted[1]))
+        if call.kind.is_custom and said[0] == wanted[0] and said[1] != wanted[1]:
+            cause = invalid_field("kind", said[1], f"must be {wanted[1]}")
+            raise invalid(said[1], call.kind.group, call.target.name, [cause])
         if said != wanted:
             raise bad_request(
                 f"the object provided is unrecognized (must be of type {wanted[1]}): "

@@ -49,7 +49,7 @@ async def install(api: Api, crd: Json) -> None:
 
     async def is_served() -> bool:
         stored = await api.get(f"{CRDS}/{name}")
-        conditions = stored.get("status", {}).get("conditions", [])
+        conditions = stored.get("status", {}).get("conditions") or []
         established = any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
         return established and (await api.request("GET", f"/apis/{group}/v1/widgets")).status == 200
 

@@ -97,7 +97,9 @@ async def test_a_watch_tells_exactly_what_came_after_the_list(api: Api, widgets:
     assert told == [("ADDED", "after"), ("MODIFIED", "before"), ("DELETED", "after")]
 
 
-async def test_a_watch_without_a_version_begins_with_what_is_there(api: Api, widgets: str, group: str) -> None:
+async def test_a_watch_without_a_version_begins_with_what_is_there(
+    api: Api, widgets: str, group: str
+) -> None:
     await _make(api, widgets, group, "a", "b")
     for query in ({}, {"resourceVersion": "0"}):
         assert sorted(await api.events(widgets, 2, **query)) == [("ADDED", "a"), ("ADDED", "b")]
@@ -116,7 +118,9 @@ async def test_a_watch_with_a_selector_tells_comings_and_goings(api: Api, widget
 async def test_a_watch_of_one_name(api: Api, widgets: str, group: str) -> None:
     version = (await api.get(widgets))["metadata"]["resourceVersion"]
     await _make(api, widgets, group, "a", "b")
-    assert await api.events(widgets, 1, resourceVersion=version, fieldSelector="metadata.name=b") == [("ADDED", "b")]
+    assert await api.events(widgets, 1, resourceVersion=version, fieldSelector="metadata.name=b") == [
+        ("ADDED", "b")
+    ]
 
 
 async def test_a_deletion_is_told_with_a_version_of_its_own(api: Api, widgets: str, group: str) -> None:

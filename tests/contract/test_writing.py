@@ -11,12 +11,16 @@ from tests.contract.widgets import stateful_set, widget
 
 pytestmark = pytest.mark.asyncio
 
+FIELD = {"fieldRef": {"fieldPath": "metadata.name"}}
+
 
 def _version(obj: Json) -> int:
     return int(obj["metadata"]["resourceVersion"])
 
 
-async def test_a_new_object_gets_what_the_server_sets(api: Api, widgets: str, group: str, namespace: str) -> None:
+async def test_a_new_object_gets_what_the_server_sets(
+    api: Api, widgets: str, group: str, namespace: str
+) -> None:
     claimed = {"uid": "mine", "creationTimestamp": "2001-01-01T00:00:00Z", "generation": 7}
     made = await api.create(widgets, widget(group, "a", claimed))
     metadata = made["metadata"]
@@ -64,8 +68,10 @@ async def test_the_namespace_must_exist_and_fit(api: Api, widgets: str, group: s
 
 
 async def test_what_the_body_says_it_is_must_fit(api: Api, widgets: str, group: str) -> None:
-    other = widget(group, "a") | {"kind": "Gadget"}
-    assert (await api.request("POST", widgets, other)).status == 400
+    answer = await api.request("POST", widgets, widget(group, "a") | {"kind": "Gadget"})
+    assert (answer.status, answer.fields) == (422, {"kind"})
+    other_version = widget(group, "a") | {"apiVersion": f"{group}/v2"}
+    assert (await api.request("POST", widgets, other_version)).status == 400
 
 
 async def test_a_stale_replace_is_a_conflict(api: Api, widgets: str, group: str) -> None:
@@ -97,10 +103,14 @@ async def test_a_replace_names_the_object_that_it_means(api: Api, widgets: str, 
     assert (await api.request("PUT", f"{widgets}/a", other_uid)).status == 409
     other_name = made | {"metadata": made["metadata"] | {"name": "b"}}
     assert (await api.request("PUT", f"{widgets}/a", other_name)).status == 400
-    assert (await api.request("PUT", f"{widgets}/nobody", widget(group, "nobody", {"resourceVersion": "1"}))).status == 404
+    assert (
+        await api.request("PUT", f"{widgets}/nobody", widget(group, "nobody", {"resourceVersion": "1"}))
+    ).status == 404
 
 
-async def test_a_stale_patch_is_a_conflict_only_when_it_names_a_version(api: Api, widgets: str, group: str) -> None:
+async def test_a_stale_patch_is_a_conflict_only_when_it_names_a_version(
+    api: Api, widgets: str, group: str
+) -> None:
     old = await api.create(widgets, widget(group, "a"))
     await api.merge(f"{widgets}/a", {"spec": {"size": 2}})
     stale = {"metadata": {"resourceVersion": old["metadata"]["resourceVersion"]}, "spec": {"size": 3}}
@@ -110,7 +120,9 @@ async def test_a_stale_patch_is_a_conflict_only_when_it_names_a_version(api: Api
 
 
 @pytest.mark.parametrize("way", ["replace", "merge", "json", "labels"])
-async def test_a_write_that_changes_nothing_leaves_no_trace(api: Api, widgets: str, group: str, way: str) -> None:
+async def test_a_write_that_changes_nothing_leaves_no_trace(
+    api: Api, widgets: str, group: str, way: str
+) -> None:
     made = await api.create(widgets, widget(group, "a", {"labels": {"x": "y"}}))
     ways: dict[str, tuple[str, Any, str]] = {
         "replace": ("PUT", made, "application/json"),
@@ -190,7 +202,9 @@ async def test_a_json_patch_is_all_or_nothing(api: Api, widgets: str, group: str
     ]
     answer = await api.request("PATCH", path, fails, content_type=JSON_PATCH)
     assert (answer.status, answer.reason) == (422, "Invalid")
-    missing = await api.request("PATCH", path, [{"op": "remove", "path": "/spec/none"}], content_type=JSON_PATCH)
+    missing = await api.request(
+        "PATCH", path, [{"op": "remove", "path": "/spec/none"}], content_type=JSON_PATCH
+    )
     assert missing.status == 422
     works = [
         {"op": "test", "path": "/spec/color", "value": "red"},
@@ -262,7 +276,9 @@ async def test_what_a_stateful_set_may_change(api: Api, namespace: str) -> None:
         ({"selector": None}, "spec.selector"),
     ],
 )
-async def test_a_stateful_set_selects_its_own_pods(api: Api, namespace: str, change: Json, field: str) -> None:
+async def test_a_stateful_set_selects_its_own_pods(
+    api: Api, namespace: str, change: Json, field: str
+) -> None:
     obj = stateful_set("s")
     obj["spec"] |= change
     answer = await api.request("POST", f"/apis/apps/v1/namespaces/{namespace}/statefulsets", obj)
@@ -273,30 +289,35 @@ async def test_a_stateful_set_selects_its_own_pods(api: Api, namespace: str, cha
 async def test_quantities_are_stored_in_one_form(api: Api, namespace: str) -> None:
     limits = {"cpu": 0.5, "memory": "1024Mi", "ephemeral-storage": "1500Mi"}
     container = {"name": "main", "image": "example.com/main:1", "resources": {"limits": limits}}
-    made = await api.create(f"/apis/apps/v1/namespaces/{namespace}/statefulsets", stateful_set("s", container))
+    made = await api.create(
+        f"/apis/apps/v1/namespaces/{namespace}/statefulsets", stateful_set("s", container)
+    )
     stored = made["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert stored == {"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "1500Mi"}
 
 
-async def test_containers_are_checked(api: Api, namespace: str) -> None:
+@pytest.mark.parametrize(
+    ("container", "field"),
+    [
+        ({"image": None}, "image"),
+        ({"name": "Main"}, "name"),
+        ({"env": [{"name": "A", "value": "1", "valueFrom": FIELD}]}, "env[0].valueFrom"),
+        ({"volumeMounts": [{"name": "nothing", "mountPath": "/a"}]}, "volumeMounts[0].name"),
+        ({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}, "resources.requests"),
+    ],
+)
+async def test_containers_are_checked(api: Api, namespace: str, container: Json, field: str) -> None:
+    containers = [{"name": "main", "image": "example.com/main:1", **container}]
+    template = {"spec": {"restartPolicy": "Never", "containers": containers}}
+    job = {"metadata": {"name": "j"}, "spec": {"template": template}}
+    answer = await api.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", job)
+    assert (answer.status, answer.fields) == (422, {f"spec.template.spec.containers[0].{field}"})
+
+
+async def test_the_template_of_a_stateful_set_is_not_checked(api: Api, namespace: str) -> None:
     path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets"
-    mounts = [{"name": "nothing", "mountPath": "/a"}]
-    for container, field in (
-        ({"name": "main"}, "spec.template.spec.containers[0].image"),
-        ({"name": "Main", "image": "x"}, "spec.template.spec.containers[0].name"),
-        (
-            {"name": "main", "image": "x", "env": [{"name": "A", "value": "1", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]},
-            "spec.template.spec.containers[0].env[0].valueFrom",
-        ),
-    ):
-        answer = await api.request("POST", path, stateful_set("s", container))
-        assert (answer.status, answer.fields) == (422, {field})
-    pod = {
-        "metadata": {"name": "p"},
-        "spec": {"containers": [{"name": "main", "image": "x", "volumeMounts": mounts}]},
-    }
-    answer = await api.request("POST", f"/api/v1/namespaces/{namespace}/pods", pod)
-    assert (answer.status, answer.fields) == (422, {"spec.containers[0].volumeMounts[0].name"})
+    made = await api.create(path, stateful_set("s", {"name": "no-image"}))
+    assert made["spec"]["template"]["spec"]["containers"][0]["name"] == "no-image"
 
 
 async def test_secrets_take_text(api: Api, namespace: str) -> None:
@@ -310,7 +331,9 @@ async def test_a_job_gets_a_selector_of_its_own(api: Api, namespace: str) -> Non
     path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
     container = {"name": "main", "image": "example.com/main:1"}
     template = {"spec": {"restartPolicy": "Never", "containers": [container], "nodeName": "nowhere"}}
-    made = await api.create(path, {"metadata": {"name": "j"}, "spec": {"template": template, "parallelism": 0}})
+    made = await api.create(
+        path, {"metadata": {"name": "j"}, "spec": {"template": template, "parallelism": 0}}
+    )
     labels = made["spec"]["template"]["metadata"]["labels"]
     assert labels["controller-uid"] == made["metadata"]["uid"]
     assert labels["job-name"] == "j"

@@ -19,7 +19,12 @@ NUMBER: Json = {"type": "integer"}
 
 
 def _by(key: str, items: Json) -> Json:
-    return {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key], "items": items}
+    return {
+        "type": "array",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": [key],
+        "items": items,
+    }
 
 
 def schema() -> Json:

@@ -45,7 +45,9 @@ def _embedded(directory: Path) -> Iterator[ControlPlane]:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line.startswith("export KUBECONFIG="):
-            raise RuntimeError(f"the embedded control plane did not start:\n{(directory / 'log').read_text()}")
+            raise RuntimeError(
+                f"the embedded control plane did not start:\n{(directory / 'log').read_text()}"
+            )
         yield ControlPlane("embedded", Path(line.strip().removeprefix("export KUBECONFIG=")))
     finally:
         _end(process)
