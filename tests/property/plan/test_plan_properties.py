@@ -16,7 +16,7 @@ from controller.resources import names
 from tests.property.plan.strategies import lived_in, worlds
 from tests.property.plan.world import COLLECTIONS, SINGLES, World, blinded, shuffled
 
-relaxed = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 AT_REST = {Phase.COMPLETED, Phase.FAILED, Phase.SCHEDULED, Phase.SUSPENDED}
 
 

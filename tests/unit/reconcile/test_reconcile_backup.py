@@ -1,0 +1,191 @@
+"""One backup through observe, plan and act, on an API server with real semantics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from controller.kube.errors import ConnectionFailed
+from controller.plan import kinds
+from hack.devcluster.faults import Fault
+from tests.unit.reconcile.bench import NAMESPACE, a_bench, until_async
+
+JOB = "nightly-backup"
+RBAC = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}"
+BATCH = f"/apis/batch/v1/namespaces/{NAMESPACE}"
+
+
+@pytest.mark.asyncio
+async def test_a_backup_before_its_target_waits_and_goes_on_when_it_comes(tmp_path: Path) -> None:
+    async with a_bench(tmp_path) as bench:
+        await bench.backup()
+        done = await bench.round()
+        assert done.requeue_after
+        assert (await bench.status())["phase"] == "Pending"
+        assert (await bench.condition("TargetReady"))["reason"] == "TargetNotFound"
+        await bench.graph(with_sidecar=True)
+        await bench.rounds(2)
+        assert await bench.exists(kinds.JOBS, JOB)
+        assert (await bench.condition("JobCreated"))["status"] == "True"
+
+
+@pytest.mark.asyncio
+async def test_the_sidecar_gets_in_at_index_one_and_is_ours_alone(tmp_path: Path) -> None:
+    async with a_bench(tmp_path) as bench:
+        await bench.backup()
+        await bench.graph()
+        await bench.round()
+        found = await bench.client.get(kinds.STATEFUL_SETS, "graph-server", NAMESPACE)
+        containers = found["spec"]["template"]["spec"]["containers"]
+        assert [item["name"] for item in containers] == ["neo4j", "backup-sidecar"]
+        version = found["metadata"]["resourceVersion"]
+        await bench.rounds(2)
+        again = await bench.client.get(kinds.STATEFUL_SETS, "graph-server", NAMESPACE)
+        assert again["metadata"]["resourceVersion"] == version
+
+
+@pytest.mark.asyncio
+async def test_everything_that_is_made_belongs_to_the_backup_but_the_claim(tmp_path: Path) -> None:
+    async with a_bench(tmp_path) as bench:
+        await bench.backup(storage={"type": "pvc", "pvc": {"name": "store", "size": "1Gi"}})
+        await bench.graph(with_sidecar=True)
+        await bench.rounds(2)
+        for resource in (kinds.SERVICE_ACCOUNTS, kinds.ROLES, kinds.ROLE_BINDINGS, kinds.JOBS):
+            made = await bench.client.get(resource, JOB, NAMESPACE)
+            assert made["metadata"]["ownerReferences"][0]["kind"] == "Neo4jBackup"
+        claim = await bench.client.get(kinds.CLAIMS, "store", NAMESPACE)
+        assert "ownerReferences" not in claim["metadata"]
+
+
+@pytest.mark.asyncio
+async def test_reconciling_again_writes_nothing(tmp_path: Path) -> None:
+    async with a_bench(tmp_path) as bench:
+        await bench.backup()
+        await bench.graph(with_sidecar=True)
+        await bench.rounds(4)
+        before = bench.cluster.registry.list(("", "pods"))[1]
+        await bench.rounds(3)
+        assert bench.cluster.registry.list(("", "pods"))[1] == before
+
+
+@pytest.mark.asyncio
+async def test_a_name_that_belongs_to_somebody_else_is_left_alone_and_said(tmp_path: Path) -> None:
+    async with a_bench(tmp_path) as bench:
+        theirs = {"apiVersion": "v1", "kind": "ServiceAccount"}
+        metadata = {"name": JOB, "namespace": NAMESPACE, "labels": {"team": "theirs"}}
+        await bench.client.create(kinds.SERVICE_ACCOUNTS, {**theirs, "metadata": metadata})
+        await bench.backup()
+        await bench.graph(with_sidecar=True)
+        await bench.round()
+        condition = await bench.condition("JobCreated")
+        assert (condition["status"], condition["reason"]) == ("False", "NameTaken")
+        assert "rename the backup" in condition["message"]
+        account = await bench.client.get(kinds.SERVICE_ACCOUNTS, JOB, NAMESPACE)
+        assert account["metadata"]["labels"] == {"team": "theirs"}
+        assert not await bench.exists(kinds.JOBS, JOB)
+        await bench.client.delete(kinds.SERVICE_ACCOUNTS, JOB, NAMESPACE)
+        await bench.rounds(2)
+        assert await bench.exists(kinds.JOBS, JOB)
+
+
+@pytest.mark.asyncio
+async def test_what_the_server_forbids_is_told_in_the_condition(tmp_path: Path) -> None:
+    async with a_bench(tmp_path) as bench:
+        await bench.backup()
+        await bench.graph(with_sidecar=True)
+        bench.cluster.faults.add(Fault(method="POST", path=f"{RBAC}/roles", status=403, reason="Forbidden"))
+        await bench.round()
+        condition = await bench.condition("JobCreated")
+        assert (condition["status"], condition["reason"]) == ("False", "Forbidden")
+        assert "Role nightly-backup could not be written" in condition["message"]
+        bench.cluster.faults.clear()
+        await bench.rounds(2)
+        assert await bench.exists(kinds.JOBS, JOB)
+
+
+@pytest.mark.asyncio
+async def test_a_write_whose_answer_was_lost_is_found_done(tmp_path: Path) -> None:
+    async with a_bench(tmp_path) as bench:
+        await bench.backup()
+        await bench.graph(with_sidecar=True)
+        bench.cluster.faults.add(Fault(method="POST", path=f"{BATCH}/jobs", lose_answer=True))
+        with pytest.raises(ConnectionFailed):
+            await bench.round()
+        bench.cluster.faults.clear()
+        await bench.rounds(2)
+        assert [job["metadata"]["name"] for job in await bench.client.list(kinds.JOBS, NAMESPACE)] == [JOB]
+
+
+@pytest.mark.asyncio
+async def test_a_finished_job_becomes_history_and_the_runner_is_quoted(tmp_path: Path) -> None:
+    async with a_bench(tmp_path) as bench:
+        await bench.backup()
+        await bench.graph(with_sidecar=True)
+        await bench.rounds(2)
+        await bench.finish_job(JOB, error="no right to write to s3://b", error_reason="AccessDenied")
+        await bench.round()
+        status = await bench.status()
+        assert status["phase"] == "Failed"
+        assert status["history"][0]["error"] == "no right to write to s3://b"
+        assert (await bench.condition("StorageReady"))["reason"] == "AccessDenied"
+        await until_async(lambda: bench.has_event("Failed"))
+
+
+@pytest.mark.asyncio
+async def test_the_verdict_on_a_run_waits_for_its_pod_to_be_readable(tmp_path: Path) -> None:
+    async with a_bench(tmp_path) as bench:
+        await bench.backup()
+        await bench.graph(with_sidecar=True)
+        await bench.rounds(2)
+        await bench.finish_job(JOB, error="disk full", error_reason="NoSpaceLeft")
+        bench.cluster.faults.add(Fault(method="GET", path=f"/api/v1/namespaces/{NAMESPACE}/pods", status=503))
+        await bench.reconciler((NAMESPACE, "nightly"))
+        assert (await bench.status())["history"][0]["status"] == "Running"
+        bench.cluster.faults.clear()
+        await bench.round()
+        assert (await bench.status())["history"][0]["error"] == "disk full"
+
+
+@pytest.mark.asyncio
+async def test_a_spec_that_only_the_operator_can_refuse_is_failed_with_the_remedy(tmp_path: Path) -> None:
+    async with a_bench(tmp_path) as bench:
+        await bench.backup(storage={"type": "gcs", "bucket": "b"})
+        await bench.round()
+        status = await bench.status()
+        assert status["phase"] == "Failed"
+        assert "use s3 or pvc" in status["message"]
+
+
+@pytest.mark.asyncio
+async def test_rights_elsewhere_come_after_the_finalizer_and_go_before_it(tmp_path: Path) -> None:
+    async with a_bench(tmp_path) as bench:
+        await bench.graph()
+        await bench.allow("elsewhere")
+        await bench.backup(
+            namespace="elsewhere", target={"kind": "Cluster", "name": "graph", "namespace": NAMESPACE}
+        )
+        key = ("elsewhere", "nightly")
+
+        async def far_round() -> None:
+            await bench.settled()
+            await bench.reconciler(key)
+
+        for _ in range(3):
+            await far_round()
+        await bench.rolled_out()
+        for _ in range(3):
+            await far_round()
+        roles = await bench.client.list(kinds.ROLES, NAMESPACE)
+        assert len(roles) == 1
+        await bench.client.delete(kinds.BACKUPS, "nightly", "elsewhere")
+        for _ in range(4):
+            await far_round()
+        assert await bench.client.list(kinds.ROLES, NAMESPACE) == []
+        assert await bench.client.list(kinds.BACKUPS, "elsewhere") == []
+
+
+@pytest.mark.asyncio
+async def test_a_backup_that_is_gone_is_no_work(tmp_path: Path) -> None:
+    async with a_bench(tmp_path) as bench:
+        assert (await bench.round("never-there")).requeue_after is None
