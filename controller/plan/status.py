@@ -25,7 +25,7 @@ from controller.plan.draft import (
 from controller.plan.objects import claim_verdict
 from controller.plan.observed import Observed, Unknown
 from controller.plan.requests import newest_answer
-from controller.plan.runs import STORAGE_REASONS, Run
+from controller.plan.runs import MOUNT_REASONS, STORAGE_REASONS, Run
 from controller.plan.schedule import next_run
 from controller.plan.text import listed, one_line
 
@@ -159,7 +159,7 @@ def told(entry: BackupRun) -> str:
         parts.append(f"from {entry.source}")
     if not entry.databases:
         parts = ["its details were lost with its pod, the repository has them"]
-    warned = f", with warnings: {listed(entry.warnings, 3)}" if entry.warnings else ""
+    warned = f", with warnings: {listed(entry.warnings, 1)}" if entry.warnings else ""
     return ", ".join(parts) + warned
 
 
@@ -201,6 +201,9 @@ def _storage_evidence(observed: Observed, draft: Draft) -> Verdict | None:
     seen = None if claim is None or isinstance(claim, Unknown) else claim_verdict(claim)
     if seen is not None and seen.status == "False":
         return seen
+    waiting = draft.runs[0].cause if draft.runs and draft.runs[0].state == "Waiting" else None
+    if waiting is not None and waiting.reason in MOUNT_REASONS:
+        return Verdict(STORAGE_READY, "False", waiting.reason, waiting.message)
     settled = next((run for run in draft.runs if not run.is_active), None)
     return _proof(settled) or seen
 

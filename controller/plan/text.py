@@ -5,8 +5,6 @@ Guarantee: total and pure. Non-guarantee: nothing here is meant to be parsed aga
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 _UNITS = ("", "Ki", "Mi", "Gi", "Ti", "Pi")
 _LINE_LIMIT = 400
 
@@ -32,11 +30,6 @@ def duration(seconds: float) -> str:
 def throughput(count: int, seconds: float) -> str | None:
     """Bytes in each second, or None where no time passed to divide by."""
     return f"{size(round(count / seconds))}/s" if seconds > 0 else None
-
-
-def age(delta: timedelta) -> str:
-    """How long something has been going on."""
-    return duration(delta.total_seconds())
 
 
 def one_line(text: str, limit: int = _LINE_LIMIT) -> str:
