@@ -45,6 +45,15 @@ class StoredArtifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     size: int
     sha256: str
     """Of the stored bytes: what a check of the store compares with."""
+    plain_size: int = 0
+    plain_sha256: str = ""
+    """Of Neo4j's own file, where ``encryption`` made another one of it; else empty."""
+    encryption: str = ""
+    """``AES256``, ``ChaCha20``, or empty for a file as Neo4j wrote it."""
+    key_ids: tuple[str, ...] = ()
+    """Which keys open it: names, fingerprints and public keys, never a secret."""
+    verified: bool | None = None
+    """Read back from the store and found whole; ``None`` when nobody looked."""
     chain: str
     parent_chain: str = ""
     """The chain that a differential artifact continues; empty for a full one."""
@@ -67,6 +76,13 @@ class MissingDatabase(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     reason: str
 
 
+class Verification(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """That the stored artifacts were checked after the upload, how far, and when."""
+
+    level: str
+    finished: datetime
+
+
 class RunManifest(Document, frozen=True, kw_only=True):
     """``runs/<run-id>.json``: written last; without it the run does not exist."""
 
@@ -87,6 +103,7 @@ class RunManifest(Document, frozen=True, kw_only=True):
     """What the run set out to save, saved or not."""
     artifacts: tuple[StoredArtifact, ...] = ()
     missing: tuple[MissingDatabase, ...] = ()
+    verification: Verification | None = None
     warnings: tuple[str, ...] = ()
 
 
