@@ -42,6 +42,8 @@ STORAGE_REASONS = frozenset(
     }
 )
 """Reasons of a failure that say something about the storage."""
+MOUNT_REASONS = frozenset({"FailedMount", "FailedAttachVolume"})
+"""Reasons of a pod that waits for its volumes: all it mounts are the storage and the keys to it."""
 
 State = Literal["Waiting", "Running", "Completed", "Failed"]
 _PROGRESS_MARK = "progress {"
