@@ -20,6 +20,7 @@ from controller.api.backup import ALLOW_FROM_ANNOTATION, parse_spec
 from controller.api.model import InvalidObject
 from controller.api.status import BackupStatus
 from controller.kube.resource import Resource
+from controller.plan.causes import Warned
 from controller.plan.changes import (
     Apply,
     Change,
@@ -79,6 +80,8 @@ class World:
     """By plural, namespace and name."""
     outcome: Outcome = Outcome.SUCCEEDED
     error_reason: str = ""
+    mount_trouble: str = ""
+    """What the kubelet says about the run's pod that waits for a volume; empty when there is none."""
     events: list[EmitEvent] = field(default_factory=list)
     made_jobs: list[str] = field(default_factory=list)
     reverting: bool = False
@@ -234,7 +237,8 @@ class World:
             for pod in self.all("pods")
             if pod["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
         ]
-        return RunSeen(slim(job, objects.Job), tuple(Attempt(slim(pod, objects.Pod)) for pod in pods))
+        said = (Warned(reason="FailedMount", message=self.mount_trouble),) if self.mount_trouble else ()
+        return RunSeen(slim(job, objects.Job), tuple(Attempt(slim(pod, objects.Pod), said) for pod in pods))
 
     # --- acting ----------------------------------------------------------------------------------
 
@@ -351,6 +355,9 @@ class World:
     def _work(self, job: Json) -> None:
         status = job.setdefault("status", {})
         if status.get("conditions"):
+            return
+        if self.mount_trouble:
+            self._runner(job, {"waiting": {"reason": "ContainerCreating"}})
             return
         if not status.get("startTime"):
             status["startTime"] = stamp(self.now)

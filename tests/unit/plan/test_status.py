@@ -58,6 +58,25 @@ def test_a_good_run_fills_stats_history_and_says_where_the_data_came_from() -> N
     assert status.observed_generation == 1
 
 
+def test_a_missing_secret_makes_the_storage_not_ready_until_it_comes() -> None:
+    world = a_world()
+    world.mount_trouble = (
+        'MountVolume.SetUp failed for volume "storage-credentials" : secret "keys" not found'
+    )
+    for _ in range(6):
+        world.round()
+        world.tick()
+    storage = world.status.condition_set.get("StorageReady")
+    assert storage is not None
+    assert (storage.status, storage.reason) == ("False", "FailedMount")
+    assert 'secret "keys" not found' in storage.message
+    world.mount_trouble = ""
+    world.run_to_rest()
+    storage = world.status.condition_set.get("StorageReady")
+    assert storage is not None
+    assert storage.status == "True"
+
+
 def test_a_failed_run_is_failed_with_its_cause_in_one_line() -> None:
     world = a_world()
     world.outcome = Outcome.FAILED
