@@ -47,9 +47,11 @@ class Streams:
     async def log(self, call: Call) -> web.StreamResponse:
         pod, container = self._container(call)
         chunks = aiter(self._node.log(pod, container, _log_options(call.request)))
-        with _AsStatus():
+        try:
             # The first chunk is asked for before the head goes out: a refusal is an answer of its own.
             first = await anext(chunks, b"")
+        except NodeError as error:
+            raise _as_status(error) from error
         response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
         await response.prepare(call.request)
         if first:
@@ -70,10 +72,12 @@ class Streams:
         if not command:
             raise bad_request("you must specify at least 1 command for the container")
         tty, stdin = is_true(query.get("tty")), is_true(query.get("stdin"))
-        with _AsStatus():
-            process = await self._node.exec(pod, container, command, tty, stdin)
+        socket = web.WebSocketResponse(protocols=(V5, V4), max_msg_size=0)
         try:
-            socket = web.WebSocketResponse(protocols=(V5, V4), max_msg_size=0)
+            process = await self._node.exec(pod, container, command, tty, stdin)
+        except NodeError as error:
+            return await _refuse(call.request, socket, error)
+        try:
             await socket.prepare(call.request)
             await _converse(socket, process, query.get("stdout") != "false", query.get("stderr") != "false")
         finally:
@@ -104,15 +108,28 @@ class Streams:
         return pod, container
 
 
-class _AsStatus:
-    """The node's refusals as the API server passes them on."""
+def _as_status(error: NodeError) -> ApiStatus:
+    reason = {400: "BadRequest", 404: "NotFound"}.get(error.status, "InternalError")
+    return ApiStatus(error.status, reason, error.message)
 
-    def __enter__(self) -> None: ...
 
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, NodeError):
-            reason = {400: "BadRequest", 404: "NotFound"}.get(error.status, "InternalError")
-            raise ApiStatus(error.status, reason, error.message) from error
+async def _refuse(
+    request: web.Request, socket: web.WebSocketResponse, error: NodeError
+) -> web.StreamResponse:
+    """A container that is not there is an answer; a program that does not start is told in the stream."""
+    if error.status != 500 or error.message.startswith("unable to upgrade connection"):
+        raise _as_status(error)
+    await socket.prepare(request)
+    status = {
+        "metadata": {},
+        "status": "Failure",
+        "message": error.message,
+        "reason": "InternalError",
+        "code": 500,
+    }
+    await socket.send_bytes(bytes([ERROR]) + json.dumps(status).encode())
+    await socket.close()
+    return socket
 
 
 def _log_options(request: web.Request) -> LogOptions:

@@ -30,12 +30,12 @@ class Credentials:
     headers: dict[str, str]
 
 
-def credentials(kubeconfig: Path) -> Credentials:
-    """Of the current context: a token or a client certificate, embedded or in files."""
+def credentials(kubeconfig: Path, token: str | None = None) -> Credentials:
+    """Of the current context: a token or a client certificate, embedded or in files; or ``token`` instead."""
     config = yaml.safe_load(kubeconfig.read_text())
     context = _named(config["contexts"], config["current-context"])["context"]
     cluster = _named(config["clusters"], context["cluster"])["cluster"]
-    user = _named(config["users"], context["user"])["user"]
+    user = _named(config["users"], context["user"])["user"] if token is None else {"token": token}
     tls = ssl.create_default_context(cadata=_material(cluster, "certificate-authority").decode())
     if "client-certificate-data" in user or "client-certificate" in user:
         bundle = kubeconfig.parent / ".contract-client.pem"
@@ -162,8 +162,8 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[Json]:
 
 
 @asynccontextmanager
-async def connected(kubeconfig: Path) -> AsyncIterator[Api]:
-    who = credentials(kubeconfig)
+async def connected(kubeconfig: Path, token: str | None = None) -> AsyncIterator[Api]:
+    who = credentials(kubeconfig, token)
     connector = aiohttp.TCPConnector(ssl=who.context)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as session:
         yield Api(session, who.server, who.headers)

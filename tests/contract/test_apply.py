@@ -33,7 +33,7 @@ def _entry(obj: Json, manager: str, subresource: str = "") -> Json:
     return found
 
 
-async def _patch(api: Api, path: str, obj: Json, manager: str, **query: str) -> Any:
+async def _patch(api: Api, path: str, obj: Json, manager: str, **query: Any) -> Any:
     return await api.request("PATCH", path, obj, content_type=APPLY, fieldManager=manager, **query)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -83,7 +84,8 @@ async def test_pages_stay_on_the_snapshot_of_the_first(api: Api, widgets: str, g
 
 
 async def test_a_continue_token_is_checked(api: Api, widgets: str) -> None:
-    answer = await api.request("GET", widgets, limit="2", **{"continue": "nonsense"})
+    query: dict[str, Any] = {"limit": "2", "continue": "nonsense"}
+    answer = await api.request("GET", widgets, **query)
     assert answer.status == 400
 
 

@@ -111,7 +111,9 @@ async def test_a_new_default_reaches_what_is_stored(api: Api) -> None:
         await api.merge(f"{CRDS}/{name}", {"spec": {"versions": crd["spec"]["versions"]}})
 
         async def reads_with_it() -> bool:
-            return (await api.get(f"{path}/a"))["spec"].get("extra") == "new"
+            extra: str = (await api.get(f"{path}/a"))["spec"].get("extra", "")
+
+        return extra == "new"
 
         await eventually(reads_with_it, "the default is there on reading")
         assert (await api.get(f"{path}/a"))["metadata"] == made["metadata"]
