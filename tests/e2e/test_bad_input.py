@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.e2e.space import Space
-from tests.e2e.world import Json
+from tests.e2e.world import Json, eventually
 
 
 def manifest(name: str, **spec: Any) -> str:
@@ -70,10 +70,5 @@ def test_what_was_wrong_can_be_put_right_in_place(room: Space) -> None:
     patch = '{"spec":{"schedule":null,"storage":{"pvc":{"size":"1Gi"}}}}'
     room.run("patch", "neo4jbackup", "mended", "--type=merge", "-p", patch)
 
-    def phase() -> str:
-        current: str = room.status("mended").get("phase", "")
-        return current
-
-    from tests.e2e.world import eventually
-
-    eventually(lambda: phase() == "Completed", "it completes after the spec was mended")
+    mended = "it completes after the spec was mended"
+    eventually(lambda: room.status("mended").get("phase") == "Completed", mended)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tests.e2e.space import Space
 from tests.e2e.world import eventually
 
@@ -11,6 +13,10 @@ MADE = "jobs,cronjobs,serviceaccounts,roles,rolebindings,pods"
 def _made_for(room: Space, name: str) -> list[str]:
     found = room.get(MADE, "-l", f"backup.neo4j.com/backup={name}")["items"]
     return [f"{item['kind']}/{item['metadata']['name']}" for item in found]
+
+
+def _nothing_made_for(room: Space, name: str) -> bool:
+    return not _made_for(room, name)
 
 
 def test_only_the_backups_are_left(room: Space) -> None:
@@ -29,7 +35,7 @@ def test_only_the_backups_are_left(room: Space) -> None:
 
     room.run("delete", "neo4jbackup", "onto-pvc", "into-s3", "--timeout=60s")
     for name in ("onto-pvc", "into-s3"):
-        eventually(lambda name=name: not _made_for(room, name), f"what was made for {name} is gone")
+        eventually(partial(_nothing_made_for, room, name), f"what was made for {name} is gone")
     assert room.s3("ls", "kept") == stored
     claim = room.get("pvc", "-l", "app.kubernetes.io/managed-by=neo4j-operator")["items"]
     assert [item["status"]["phase"] for item in claim] == ["Bound"]
