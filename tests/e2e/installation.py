@@ -21,6 +21,8 @@ def install(kubectl: Kubectl, images: Images, scratch: Path) -> None:
     overlay.mkdir()
     (overlay / "kustomization.yaml").write_text(yaml.safe_dump(_overlay(kubectl, images, overlay)))
     kubectl("apply", "-k", str(overlay), timeout=180)
+    # The same tag may hold a newer image than the one that already runs.
+    kubectl("rollout", "restart", "deployment/neo4j-backup-operator", "-n", NAMESPACE)
     rollout = ("rollout", "status", "deployment/neo4j-backup-operator", "-n", NAMESPACE, "--timeout=120s")
     kubectl(*rollout, timeout=150)
     crd = "crd/neo4jbackups.neo4j.neo4j.com"
