@@ -149,6 +149,40 @@ def test_progress_is_shown_kept_when_the_log_is_unreadable_and_gone_at_the_end()
     assert world.status.progress is None
 
 
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (
+            Progress(
+                run_id="r",
+                phase="Dumping",
+                database="orders",
+                databases_done=1,
+                databases_total=4,
+                bytes_done=3 * 2**20,
+                bytes_per_second=2**20,
+                message="graph-server-3: receiving",
+            ),
+            "dumping orders: 3.0Mi at 1.0Mi/s, 1 of 4 databases done (graph-server-3: receiving)",
+        ),
+        (
+            Progress(run_id="r", phase="Uploading", database="neo4j", bytes_done=512, bytes_total=2048),
+            "uploading neo4j: 512 of 2.0Ki",
+        ),
+        (
+            Progress(run_id="r", phase="Resolving", message="looking at s3://b"),
+            "resolving: looking at s3://b",
+        ),
+        (Progress(run_id="r", phase="Pruning"), "pruning"),
+    ],
+)
+def test_the_message_says_how_far_the_run_is(said: Progress, line: str) -> None:
+    world = running(a_world())
+    after = plan(with_progress(world, said), world.now).status
+    assert after is not None
+    assert after.message == line
+
+
 def test_a_run_whose_job_vanished_is_failed_and_says_where_to_look() -> None:
     world = running(a_world())
     world.stored = {key: item for key, item in world.stored.items() if key[0] != "jobs"}
