@@ -57,17 +57,27 @@ def needs(item: Saved, earlier: Sequence[Saved]) -> tuple[Saved, ...]:
 
 def lineage(item: Saved, earlier: Sequence[Saved]) -> tuple[Saved, ...]:
     """From a full artifact to ``item``, both included; empty when there is no unbroken way."""
+    if item.is_full:
+        return (item,)
     return _linked(item, _mates(item, earlier)) or _linked(item, earlier)
 
 
 def _mates(item: Saved, earlier: Sequence[Saved]) -> list[Saved]:
-    """What was written into the chains that ``item`` says it belongs to, before it."""
-    chains = {item.artifact.chain, item.artifact.parent_chain} - {""}
+    """What was written into the chains that ``item`` says it belongs to, before it.
+
+    A chain begins with its full artifact, so the search ends there: years of backups are not walked
+    through for every differential.
+    """
+    searched = {item.artifact.chain, item.artifact.parent_chain} - {""}
     mates: list[Saved] = []
     for one in reversed(earlier):
-        if one.artifact.chain in chains and _same_database(item, one):
+        if not searched:
+            break
+        if one.artifact.chain in searched and _same_database(item, one):
             mates.append(one)
-            chains |= {one.artifact.parent_chain} - {""}
+            searched |= {one.artifact.parent_chain} - {""}
+            if one.is_full:
+                searched.discard(one.artifact.chain)
     return mates[::-1]
 
 
