@@ -1,4 +1,4 @@
-"""Chooses a program: ``python -m controller operator|agent|runner|crds``."""
+"""Chooses a program: ``python -m controller operator|agent|runner|crds|decrypt``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ PROGRAMS = {
     "agent": "controller.agent.main",
     "runner": "controller.runner.main",
     "crds": "controller.api.crds",
+    "decrypt": "controller.repository.decrypt",
 }
 
 

@@ -86,7 +86,7 @@ class Keys:
 
 def read_keys(files: Mapping[str, bytes]) -> Keys:
     """The keys in a Secret's files; raises KeyUnusable for one that is none."""
-    aes = {name: _aes_key(name, data) for name, data in sorted(files.items()) if _AES_NAME.fullmatch(name)}
+    aes = {name: _aes_key(name, data) for name, data in sorted(files.items()) if is_aes_name(name)}
     active = _text(ACTIVE, files.get(ACTIVE, b"")).strip()
     if active and active not in aes:
         active = AES_PREFIX + active
@@ -99,6 +99,11 @@ def read_keys(files: Mapping[str, bytes]) -> Keys:
         aes=MappingProxyType(aes),
         active=active,
     )
+
+
+def is_aes_name(name: str) -> bool:
+    """Whether a key of the Secret called ``name`` is an AES256 key."""
+    return _AES_NAME.fullmatch(name) is not None
 
 
 def aes_key_id(name: str, key: bytes) -> str:
