@@ -137,7 +137,7 @@ def run_spec(backup: Neo4jBackup, spec: BackupSpec, target: Target, servers: Seq
         servers=tuple(_server(target, name) for name in servers),
         storage=StorageTarget(
             type=spec.storage.type,
-            bucket=spec.storage.bucket or "",
+            bucket=_container(backup, spec),
             path=spec.storage.path or "",
             region=cloud.region if cloud else "",
             endpoint=(cloud.endpoint or "") if cloud else "",
@@ -149,6 +149,10 @@ def run_spec(backup: Neo4jBackup, spec: BackupSpec, target: Target, servers: Seq
         verify=spec.options.verifies,
         additional_args=spec.options.additional_args,
     )
+
+
+def _container(backup: Neo4jBackup, spec: BackupSpec) -> str:
+    return pvc.claim_name(backup, spec.storage.pvc) if spec.storage.pvc else spec.storage.bucket or ""
 
 
 def _server(target: Target, pod: str) -> Server:
@@ -170,7 +174,7 @@ def runner_pod(backup: Neo4jBackup, spec: BackupSpec, target: Target, settings: 
         image=settings.image,
         image_pull_policy=settings.image_pull_policy,
         image_pull_secrets=tuple(sorted(secrets)),
-        claim=pvc.claim_name(backup, spec.storage.pvc) if spec.storage.pvc else "",
+        claim=_container(backup, spec) if spec.storage.pvc else "",
         credentials_secret=(cloud.credentials_secret or "") if cloud else "",
         log_level=settings.log_level,
     )

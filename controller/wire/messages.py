@@ -192,6 +192,7 @@ class StorageTarget(Message, frozen=True, kw_only=True):
 
     type: Literal["s3", "gcs", "azure", "pvc"]
     bucket: str = ""
+    """The bucket or container; for a PVC, the name of the claim."""
     path: str = ""
     region: str = ""
     endpoint: str = ""
