@@ -43,7 +43,10 @@ def test_a_missing_secret_and_a_missing_bucket(room: Space) -> None:
     eventually(missing, "StorageReady is False and names the Secret")
 
     room.s3_credentials()
-    eventually(partial(_storage_trouble, room, "bucket later"), "StorageReady is False and names the bucket")
+    eventually(
+        partial(_storage_trouble, room, "'later' does not exist"),
+        "StorageReady is False and names the bucket",
+    )
 
     room.s3("create-bucket", "later")
     eventually(lambda: room.status("cloudless").get("phase") == "Completed", "it completes by itself")
