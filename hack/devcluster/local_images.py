@@ -18,7 +18,7 @@ NEO4J_VERSION = "5.26.12"
 def local_images(directory: Path, neo4j_version: str = NEO4J_VERSION) -> ImageCatalog:
     """References of the manifests and samples, by the name's last part; trees go into ``directory``."""
     catalog = ImageCatalog()
-    operator = python_image("controller", CHECKOUT, {AGENT_BUNDLE_SOURCE: agent_bundle()})
+    operator = python_image("hack.devcluster.operator_image", CHECKOUT, {AGENT_BUNDLE_SOURCE: agent_bundle()})
     for pattern in ("neo4j-backup-operator*", "*/neo4j-backup-operator*"):
         catalog.add(pattern, operator)
     simulated = install(directory / "neo4j", neo4j_version)
