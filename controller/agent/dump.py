@@ -153,6 +153,9 @@ def _decide(
     temporary: Path,
 ) -> _Job:
     databases, version, extra = asked
+    memory = plan_memory(memory_limit(), _page_cache(request.page_cache))
+    if memory.refusal:
+        raise Refused(memory.refusal)
     destination = prepare(request, workshop.places)
     space.check(workshop.places, databases, request.compress, destination, temporary)
     return _Job(
@@ -160,7 +163,7 @@ def _decide(
         databases=databases,
         version=version,
         extra=extra,
-        memory=plan_memory(memory_limit(), _page_cache(request.page_cache)),
+        memory=memory,
         addresses=_addresses(request, workshop),
         destination=destination,
         temporary=temporary,

@@ -1,8 +1,8 @@
 """How much heap and page cache fit beside each other in the container's memory limit.
 
 Guarantee: launcher JVM + heap + page cache, with a quarter on top for what a JVM needs beyond them,
-and the agent itself stay within the limit; a page cache that was asked for and does not fit is cut to
-what does, and the note says so in numbers. Non-guarantee: the limit may still be too small for Neo4j;
+and the agent itself stay within the limit; a page cache that was asked for and does not fit is refused
+with the numbers, never cut in silence. Non-guarantee: the limit may still be too small for Neo4j;
 below :data:`SMALLEST_LIMIT` the plan says so and tries with the minimum.
 """
 
@@ -32,6 +32,8 @@ class MemoryPlan:
     heap: int
     page_cache: int
     note: str = ""
+    refusal: str = ""
+    """Why the page cache that was asked for cannot be had, and what to change; empty when it can."""
 
 
 def plan_memory(limit: int | None, wanted_page_cache: int | None = None) -> MemoryPlan:
@@ -50,15 +52,15 @@ def plan_memory(limit: int | None, wanted_page_cache: int | None = None) -> Memo
 def _with_page_cache(limit: int, room: int, wanted: int) -> MemoryPlan:
     most = room - MINIMUM_HEAP
     page_cache = max(min(wanted, most), MINIMUM_PAGE_CACHE)
-    note = "" if wanted <= most else _cut(limit, wanted, most)
-    return MemoryPlan(min(room - page_cache, MAXIMUM_HEAP), page_cache, note)
+    refusal = "" if wanted <= most else _refused(limit, wanted, most)
+    return MemoryPlan(min(room - page_cache, MAXIMUM_HEAP), page_cache, refusal=refusal)
 
 
-def _cut(limit: int, wanted: int, most: int) -> str:
+def _refused(limit: int, wanted: int, most: int) -> str:
     needed = int((wanted + MINIMUM_HEAP + LAUNCHER + AGENT) * OVERHEAD)
     return (
-        f"page cache {human(wanted)} does not fit into the container's limit of {human(limit)}; used "
-        f"{human(most)}. Raise the sidecar's memory limit to {human(needed)} to have it all"
+        f"page cache {human(wanted)} does not fit into the sidecar's memory limit of {human(limit)}: at most "
+        f"{human(most)} does. Lower options.pageCache, or raise the limit to {human(needed)}"
     )
 
 

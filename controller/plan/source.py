@@ -25,6 +25,10 @@ _RANKS: Mapping[Role, int] = {"secondary": 0, "primary": 1, "unknown": 2, "write
 _PHYSICAL = {"standard", "system"}
 _SHARDS = {"graph shard", "property shard"}
 _UNKNOWN_LAG = 1 << 62
+_SHARDED = (
+    "it is a shard of a sharded property database, which is not supported: back that database up with "
+    "neo4j-admin and --remote-address-resolution"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +171,12 @@ def _by_rows(
     warnings: list[str] = []
     for name in names:
         found = copies.get(name, [])
-        if reason := _virtual(found):
+        if _is_shard(found):
+            refused.append(Refusal(name, _SHARDED))
+        elif reason := _virtual(found):
             (refused if explicit else skipped).append(Refusal(name, reason))
         elif candidates := _candidates(found, reachable):
             choices.append(Choice(name, candidates))
-            warnings += _shard_warning(found)
         elif not explicit and (reason := _stopped(found)):
             skipped.append(Refusal(name, reason))
             warnings.append(f"{name} was not saved: {reason}")
@@ -221,17 +226,14 @@ def _why(row: DatabaseRow, has_secondary: bool) -> str:
 def _virtual(copies: Sequence[_Copy]) -> str:
     """Why there is nothing to copy, for databases without a store; empty for all others."""
     types = {copy.row.type for copy in copies}
-    if not types or types & (_PHYSICAL | _SHARDS):
+    if not types or types & _PHYSICAL:
         return ""
     return f"it is of type {sorted(types)[0]!r}, which has no store of its own"
 
 
-def _shard_warning(copies: Iterable[_Copy]) -> list[str]:
-    shards = sorted({copy.row.name for copy in copies if copy.row.type in _SHARDS})
-    return [
-        f"{name} is a shard: whether the shards of its database fit together was not checked"
-        for name in shards
-    ]
+def _is_shard(copies: Iterable[_Copy]) -> bool:
+    """Shards restore only together and only when their transactions fit: saving some is saving nothing."""
+    return any(copy.row.type in _SHARDS for copy in copies)
 
 
 def _stopped(copies: Sequence[_Copy]) -> str:

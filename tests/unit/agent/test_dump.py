@@ -159,13 +159,14 @@ def test_a_kill_for_memory_is_told_with_the_numbers(
     assert "exit code 137" in error
 
 
-def test_a_page_cache_that_does_not_fit_is_a_warning(
+def test_a_page_cache_that_does_not_fit_is_refused_before_anything_is_dumped(
     container: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dump, "memory_limit", lambda: GIB)
     status = container.dump(a_run(page_cache="4G"))
-    assert status.state is RunState.SUCCEEDED
-    assert "page cache 4GiB does not fit" in status.warnings[0]
+    assert status.state is RunState.FAILED
+    assert "page cache 4GiB does not fit into the sidecar's memory limit of 1GiB" in status.error
+    assert container.backups() == []
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,12 @@ def test_a_page_cache_that_fits_is_taken_as_it_is() -> None:
     assert plan.note == ""
 
 
-def test_a_page_cache_that_does_not_fit_is_cut_and_the_note_has_the_numbers() -> None:
+def test_a_page_cache_that_does_not_fit_is_refused_with_the_numbers() -> None:
     plan = plan_memory(GIB, 4 * GIB)
-    assert plan.heap == MINIMUM_HEAP
-    assert plan.page_cache < GIB
-    assert "page cache 4GiB does not fit into the container's limit of 1GiB" in plan.note
-    # what the note asks for is enough
-    assert "to 5.5GiB" in plan.note
-    assert plan_memory(int(5.5 * GIB), 4 * GIB).note == ""
+    assert "page cache 4GiB does not fit into the sidecar's memory limit of 1GiB" in plan.refusal
+    # what the refusal asks for is enough
+    assert "to 5.5GiB" in plan.refusal
+    assert plan_memory(int(5.5 * GIB), 4 * GIB).refusal == ""
 
 
 def test_a_limit_that_is_too_small_is_said() -> None:

@@ -159,10 +159,11 @@ def test_an_unavailable_server_has_no_address_and_is_explained() -> None:
     )
 
 
-def test_shards_are_saved_with_a_warning() -> None:
+def test_shards_are_never_half_saved() -> None:
     plan = choose(view(row("foo-g000", PODS[0], type="graph shard"), row("foo", "", "", type="sharded")))
-    assert order(plan, "foo-g000") == [PODS[0]]
-    assert "foo-g000 is a shard" in plan.warnings[0]
+    assert plan.choices == ()
+    assert [one.database for one in plan.refused] == ["foo-g000"]
+    assert "sharded property database, which is not supported" in plan.refused[0].reason
     assert [one.database for one in plan.skipped] == ["foo"]
 
 
