@@ -41,7 +41,7 @@ class ApiServer:
         tokens: Tokens,
         runner: PodRunner | None = None,
         *,
-        bookmark_seconds: float = 5.0,
+        bookmark_seconds: float = 2.0,
     ) -> None:
         self.faults = Faults()
         self.authorizer = Authorizer(registry)

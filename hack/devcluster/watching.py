@@ -65,7 +65,7 @@ class _Form:
 class Watches:
     """``bookmark_seconds`` is how long a watch is quiet before a bookmark; real servers take a minute."""
 
-    def __init__(self, registry: Registry, bookmark_seconds: float = 5.0) -> None:
+    def __init__(self, registry: Registry, bookmark_seconds: float = 2.0) -> None:
         self.bookmark_seconds = bookmark_seconds
         self._registry = registry
 

@@ -112,8 +112,7 @@ async def test_a_new_default_reaches_what_is_stored(api: Api) -> None:
 
         async def reads_with_it() -> bool:
             extra: str = (await api.get(f"{path}/a"))["spec"].get("extra", "")
-
-        return extra == "new"
+            return extra == "new"
 
         await eventually(reads_with_it, "the default is there on reading")
         assert (await api.get(f"{path}/a"))["metadata"] == made["metadata"]
