@@ -17,6 +17,7 @@ from tests.e2e.world import Images, Kubectl
 from tests.support.control_plane import ControlPlane
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
