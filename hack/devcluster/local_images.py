@@ -26,7 +26,7 @@ def local_images(directory: Path, neo4j_version: str = NEO4J_VERSION) -> ImageCa
         entrypoint=simulated.entrypoint,
         args=simulated.args,
         env=simulated.env,
-        # The interpreter of the simulation: a checkout below /tmp would else be hidden by the container's own.
+        # The interpreter of the simulation too: a checkout below /tmp is hidden by the container's own /tmp.
         binds={**python_image("hack", CHECKOUT).binds, **simulated.binds},
         writable=simulated.writable,
         working_dir=simulated.working_dir,
