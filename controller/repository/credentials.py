@@ -1,6 +1,6 @@
 """Reads the Secret that the user named, under whatever names its keys have in the wild.
 
-Guarantee: values are read from files and end up in :class:`S3Settings` only; no message contains one.
+Guarantee: values are read from files and end up in the stores' settings only; no message contains one.
 A Secret that cannot work is refused with the names of the keys that were expected.
 
 Non-guarantee: whether the credentials are valid is found out by using them.
@@ -8,22 +8,53 @@ Non-guarantee: whether the credentials are valid is found out by using them.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from controller.repository.errors import AccessDenied
+from controller.repository.stores.azure import AzureSettings
+from controller.repository.stores.gcs import GCSSettings
 from controller.repository.stores.s3 import S3Settings
 from controller.wire.messages import StorageTarget
 
-_ALIASES: Mapping[str, frozenset[str]] = {
+_CA = frozenset({"cacrt", "cabundle", "awscabundle", "capem"})
+_S3: Mapping[str, frozenset[str]] = {
     "access_key_id": frozenset({"awsaccesskeyid", "accesskeyid", "accesskey"}),
     "secret_access_key": frozenset({"awssecretaccesskey", "secretaccesskey", "accesskeysecret", "secretkey"}),
     "session_token": frozenset({"awssessiontoken", "sessiontoken"}),
     "region": frozenset({"awsregion", "awsdefaultregion", "region"}),
     "endpoint": frozenset({"awsendpointurls3", "awsendpointurl", "endpointurl", "endpoint", "s3endpoint"}),
-    "ca_certificate": frozenset({"cacrt", "cabundle", "awscabundle", "capem"}),
+    "ca_certificate": _CA,
 }
+_GCS: Mapping[str, frozenset[str]] = {"ca_certificate": _CA}
+_AZURE: Mapping[str, frozenset[str]] = {
+    "account": frozenset({"azurestorageaccount", "azurestorageaccountname", "accountname", "storageaccount"}),
+    "account_key": frozenset(
+        {
+            "azurestoragekey",
+            "azurestorageaccountkey",
+            "azurestorageaccesskey",
+            "accountkey",
+            "storageaccountkey",
+        }
+    ),
+    "sas_token": frozenset({"azurestoragesastoken", "azurestoragesaskey", "sastoken", "sas"}),
+    "connection_string": frozenset({"azurestorageconnectionstring", "connectionstring"}),
+    "tenant_id": frozenset({"azuretenantid", "tenantid"}),
+    "client_id": frozenset({"azureclientid", "clientid"}),
+    "client_secret": frozenset({"azureclientsecret", "clientsecret"}),
+    "endpoint": frozenset({"azurestorageendpoint", "azurestorageblobendpoint", "blobendpoint", "endpoint"}),
+    "ca_certificate": _CA,
+}
+_CONNECTION = {
+    "AccountName": "account",
+    "AccountKey": "account_key",
+    "SharedAccessSignature": "sas_token",
+    "BlobEndpoint": "endpoint",
+}
+_AZURE_HOST = re.compile(r"https?://([a-z0-9]{3,24})[.]blob[.]")
 
 
 def read_files(directory: Path) -> dict[str, bytes]:
@@ -37,7 +68,7 @@ def read_files(directory: Path) -> dict[str, bytes]:
 
 def s3_settings(target: StorageTarget, prefix: str, secret: Mapping[str, bytes]) -> S3Settings:
     """What the spec says wins over what the Secret says; keys come from the Secret only."""
-    found = _known(secret)
+    found = _known(secret, _S3)
     has_id, has_key = "access_key_id" in found, "secret_access_key" in found
     if secret and not (has_id and has_key):
         raise AccessDenied(
@@ -56,12 +87,79 @@ def s3_settings(target: StorageTarget, prefix: str, secret: Mapping[str, bytes])
     )
 
 
-def _known(secret: Mapping[str, bytes]) -> dict[str, str]:
+def gcs_settings(target: StorageTarget, prefix: str, secret: Mapping[str, bytes]) -> GCSSettings:
+    """The service account's key is told by its content, because everybody names the file differently."""
+    key = _service_account(secret)
+    if secret and not key:
+        raise AccessDenied(
+            "the credentials Secret needs the JSON key of a service account (for example under key.json), "
+            f"it has: {', '.join(sorted(secret))}"
+        )
+    return GCSSettings(
+        bucket=target.bucket,
+        prefix=prefix,
+        endpoint=target.endpoint,
+        service_account_key=key,
+        ca_certificate=_known(secret, _GCS).get("ca_certificate", "").encode(),
+    )
+
+
+def azure_settings(target: StorageTarget, prefix: str, secret: Mapping[str, bytes]) -> AzureSettings:
+    """Account key, SAS, connection string, or a service principal; else only the account's name."""
+    found = _known(secret, _AZURE)
+    for name, value in _connection(found.pop("connection_string", "")).items():
+        found.setdefault(name, value)
+    endpoint = target.endpoint or found.get("endpoint", "")
+    host = _AZURE_HOST.match(endpoint)
+    account = found.get("account") or (host[1] if host else "")
+    if not account:
+        raise AccessDenied(
+            "the storage account is not known: put AZURE_STORAGE_ACCOUNT into the credentials Secret, "
+            "or https://<account>.blob.core.windows.net into cloud.endpoint"
+        )
+    return AzureSettings(
+        container=target.bucket,
+        account=account,
+        prefix=prefix,
+        endpoint=endpoint,
+        account_key=found.get("account_key", ""),
+        sas_token=found.get("sas_token", ""),
+        tenant_id=found.get("tenant_id", ""),
+        client_id=found.get("client_id", ""),
+        client_secret=found.get("client_secret", ""),
+        ca_certificate=found.get("ca_certificate", "").encode(),
+    )
+
+
+def _service_account(secret: Mapping[str, bytes]) -> str:
+    for name in sorted(secret):
+        try:
+            document = json.loads(secret[name])
+        except ValueError:
+            continue
+        if not isinstance(document, dict) or not {"type", "client_email", "private_key"} & set(document):
+            continue
+        if document.get("type", "service_account") != "service_account":
+            raise AccessDenied(
+                f"{name!r} of the credentials Secret is of type {document['type']!r}; only the key of a "
+                "service account works from a Secret, everything else by the pod's own identity"
+            )
+        return secret[name].decode()
+    return ""
+
+
+def _connection(text: str) -> dict[str, str]:
+    """The parts of a connection string that say where and who."""
+    pairs = (part.partition("=") for part in text.split(";"))
+    return {_CONNECTION[name]: value for name, _, value in pairs if name in _CONNECTION and value}
+
+
+def _known(secret: Mapping[str, bytes], names: Mapping[str, frozenset[str]]) -> dict[str, str]:
     """The keys that mean something; people write them in every case and with every separator."""
     found: dict[str, str] = {}
     for name in sorted(secret):
         plain = re.sub(r"[^a-z0-9]", "", name.lower())
-        for field, aliases in _ALIASES.items():
+        for field, aliases in names.items():
             if plain in aliases and (value := secret[name].decode("utf-8", "replace").strip()):
                 found.setdefault(field, value)
     return found

@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from controller.repository.errors import AccessDenied, NoSpaceLeft, NoSuchBucket, StoreError, Unavailable
-from controller.repository.stores.s3 import S3Settings, S3Store, part_size
+from controller.repository.stores.cloud import part_size
+from controller.repository.stores.s3 import S3Settings, S3Store
 from tests.support.s3 import S3Server
 from tests.unit.repository.conftest import s3_store
 

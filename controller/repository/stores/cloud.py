@@ -1,0 +1,212 @@
+"""What S3, GCS and Azure have in common through obstore, their differences evened out.
+
+Guarantee: that of :class:`~controller.repository.store.Store`. Large objects go up in parts, at most
+about 100 MiB of which are in memory; a failing source aborts the upload. Deleting what is not there
+succeeds on all of them, a range behind the end is empty on all of them, and every refusal has the same
+name whoever it came from.
+
+Non-guarantee: a killed process leaves an unfinished upload on the server, invisible but paid for, until
+the provider (Azure: a week) or the bucket's lifecycle rule removes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+
+from controller.repository.errors import (
+    AccessDenied,
+    AlreadyExists,
+    NoSpaceLeft,
+    NoSuchBucket,
+    NotFound,
+    StoreError,
+    Unavailable,
+)
+from controller.repository.store import ObjectInfo, check_key
+from controller.repository.stores.guarded import Guarded
+
+if TYPE_CHECKING:
+    from obstore.store import AzureStore, ClientConfig, GCSStore, RetryConfig, S3Store
+
+    Bucket = AzureStore | GCSStore | S3Store
+
+_MIB = 1024 * 1024
+_READ = 8 * _MIB
+_MAX_PARTS = 9_000
+"""Below the 10,000 of S3 and GCS, because the size is an estimate."""
+_IN_FLIGHT = 64 * _MIB
+
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_FULL = {"QuotaExceeded", "XMinioStorageFull", "EntityTooLarge", "InsufficientStorage"}
+_METADATA_SERVICES = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where it is, in words, and what this provider calls things."""
+
+    location: str
+    """``s3://bucket/path``."""
+    bucket: str
+    """With what the provider calls it: ``bucket 'x'``, ``container 'x'``."""
+    where: str
+    """The server or region."""
+    no_bucket: frozenset[str]
+    denied: frozenset[str]
+
+
+class CloudStore:
+    """Objects in an obstore bucket. Use one of the providers' own classes."""
+
+    def __init__(self, bucket: Bucket, place: Place) -> None:
+        self._bucket = bucket
+        self._place = place
+
+    @property
+    def location(self) -> str:
+        return self._place.location
+
+    def put(self, key: str, chunks: Iterable[bytes], *, size_hint: int = 0) -> None:
+        part = part_size(size_hint)
+        guarded = Guarded(chunks)
+        with self._translated(key, guarded):
+            obstore.put(
+                self._bucket,
+                check_key(key),
+                guarded,
+                chunk_size=part,
+                max_concurrency=max(2, min(8, _IN_FLIGHT // part)),
+            )
+
+    def put_if_absent(self, key: str, data: bytes) -> None:
+        with self._translated(key):
+            obstore.put(self._bucket, check_key(key), data, mode="create")
+
+    def get(self, key: str) -> Iterator[bytes]:
+        # Ranges instead of one response: the client's time limit is for a whole request, body included.
+        size = self.head(key).size
+        for start in range(0, size, _READ):
+            yield self.get_range(key, start, min(_READ, size - start))
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        with self._translated(key):
+            try:
+                return bytes(obstore.get_range(self._bucket, check_key(key), start=start, length=length))
+            except BaseError as error:
+                # Some servers refuse such a range, others answer it in a way that obstore refuses.
+                if _status(error) == "416" or "StartTooLarge" in str(error):
+                    return b""
+                raise
+
+    def head(self, key: str) -> ObjectInfo:
+        with self._translated(key):
+            found = obstore.head(self._bucket, check_key(key))
+            return ObjectInfo(key, found["size"], found["last_modified"])
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        with self._translated(prefix):
+            for batch in obstore.list(self._bucket, check_key(prefix) if prefix else None):
+                for found in batch:
+                    yield ObjectInfo(found["path"], found["size"], found["last_modified"])
+
+    def delete(self, key: str) -> None:
+        with self._translated(key):
+            try:
+                obstore.delete(self._bucket, check_key(key))
+            except FileNotFoundError as error:
+                if _code(error) in self._place.no_bucket:
+                    raise
+
+    @contextmanager
+    def _translated(self, key: str, source: Guarded | None = None) -> Iterator[None]:
+        try:
+            yield
+        except (BaseError, OSError, ValueError) as error:
+            if source and source.error:
+                raise source.error from None
+            raise self._meaning(key, error) from error
+
+    def _meaning(self, key: str, error: Exception) -> StoreError:
+        place, code, status = self._place, _code(error), _status(error)
+        at = f"{place.location}/{key}"
+        said = code or (f"HTTP {status}" if status else _first_line(error))
+        if code in place.no_bucket:
+            return NoSuchBucket(f"{place.bucket} does not exist at {place.where}")
+        if code in _FULL or status == "507":
+            return NoSpaceLeft(f"{place.location}: {said}")
+        if isinstance(error, AlreadyExistsError):
+            return AlreadyExists(f"{at} is there already")
+        if isinstance(error, FileNotFoundError):
+            return NotFound(f"there is no {at}")
+        if code in place.denied or _is_denied(error, status):
+            return AccessDenied(f"{at}: {said}; check the credentials and what they may do there")
+        return Unavailable(f"{at} at {place.where}: {said}")
+
+
+def part_size(size_hint: int) -> int:
+    """Bytes of one part, so that an object of about ``size_hint`` bytes fits every provider's count of parts.
+
+    Without an estimate the part is 16 MiB: room for 140 GiB.
+    """
+    if size_hint <= 0:
+        return 16 * _MIB
+    needed = -(-size_hint // _MAX_PARTS)
+    return max(8 * _MIB, -(-needed // _MIB) * _MIB)
+
+
+def retry_config(timeout: timedelta) -> RetryConfig:
+    """obstore's own default would try for three minutes, also what can never work."""
+    return {"max_retries": 5, "retry_timeout": timeout}
+
+
+def client_options(endpoint: str, ca_certificate: bytes = b"") -> ClientConfig:
+    """Time limits for everything; plain HTTP only where the user wrote ``http://``."""
+    options: ClientConfig = {
+        "allow_http": endpoint.startswith("http://"),
+        "connect_timeout": timedelta(seconds=10),
+        "read_timeout": timedelta(seconds=60),
+        "timeout": timedelta(minutes=10),
+    }
+    if ca_certificate:
+        options["root_certificate"] = ca_certificate
+    return options
+
+
+def location(scheme: str, *parts: str) -> str:
+    """``scheme://a/b`` of whatever is not empty."""
+    return f"{scheme}://{'/'.join(part for part in parts if part)}"
+
+
+def _is_denied(error: Exception, status: str) -> bool:
+    refused = isinstance(error, PermissionDeniedError | UnauthenticatedError)
+    # Asking the machine's metadata service means that neither the Secret nor the pod had credentials.
+    asked = any(service in str(error) for service in _METADATA_SERVICES)
+    return refused or asked or status in {"401", "403"}
+
+
+def _code(error: Exception) -> str:
+    match = _CODE.search(str(error))
+    return match.group(1) if match else ""
+
+
+def _status(error: Exception) -> str:
+    match = _STATUS.search(str(error))
+    return match.group(1) if match else ""
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]
