@@ -116,7 +116,10 @@ class _Operator:
         async with serve_health(self._health, port=self._settings.port, host=self._settings.host) as port:
             log.info("listening", port=port)
             life.ready.set()
-            await run_until(life.stop, self._lag.run)
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._queue.run_meter)
+                await run_until(life.stop, self._lag.run)
+                group.cancel_scope.cancel()
 
     async def events(self, life: Life) -> None:
         """What is said on objects."""
@@ -147,7 +150,7 @@ class _Operator:
         cron_jobs = await first_served(client, (kinds.CRON_JOBS, kinds.CRON_JOBS_BETA)) or kinds.CRON_JOBS
         version = await server_version(client)
         caches = build_caches(client, self._settings.namespaces, cron_jobs)
-        Waker(caches, self._queue.add).connect()
+        Waker(caches, self._queue.add, self._queue.add_low).connect()
         settings = Settings(
             image=self._settings.image,
             image_pull_policy=self._settings.image_pull_policy,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from controller.kube.queuecore import Statistics
+
 _SECONDS = (0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0)
 
 QUEUE_ADDS = Counter("workqueue_adds", "Keys added.", ["name"])
@@ -17,6 +19,11 @@ QUEUE_LATENCY = Histogram(
 )
 QUEUE_WORK = Histogram(
     "workqueue_work_duration_seconds", "How long keys were in hand.", ["name"], buckets=_SECONDS
+)
+QUEUE_DEPTH = Gauge("workqueue_depth", "Keys that are ready.", ["name", "priority"])
+QUEUE_UNFINISHED = Gauge("workqueue_unfinished_work_seconds", "Time in hand, of all keys in hand.", ["name"])
+QUEUE_LONGEST = Gauge(
+    "workqueue_longest_running_processor_seconds", "Time in hand of the oldest key in hand.", ["name"]
 )
 RECONCILES = Counter("controller_reconciles", "Reconciles by outcome.", ["controller", "outcome"])
 CRASHES = Counter("controller_crashes", "Reconciles that ended with an unexpected exception.", ["controller"])
@@ -35,6 +42,8 @@ class QueueMeter:
     def __init__(self, name: str) -> None:
         self._adds, self._retries = QUEUE_ADDS.labels(name), QUEUE_RETRIES.labels(name)
         self._latency, self._work = QUEUE_LATENCY.labels(name), QUEUE_WORK.labels(name)
+        self._normal, self._low = QUEUE_DEPTH.labels(name, "normal"), QUEUE_DEPTH.labels(name, "low")
+        self._unfinished, self._longest = QUEUE_UNFINISHED.labels(name), QUEUE_LONGEST.labels(name)
 
     def added(self) -> None:
         self._adds.inc()
@@ -47,6 +56,12 @@ class QueueMeter:
 
     def finished(self, seconds: float) -> None:
         self._work.observe(seconds)
+
+    def state(self, now: Statistics) -> None:
+        self._normal.set(now.ready - now.low)
+        self._low.set(now.low)
+        self._unfinished.set(now.unfinished_seconds)
+        self._longest.set(now.longest_running)
 
 
 class InformerMeter:

@@ -1,8 +1,13 @@
 """The work queue without waiting: sets, an order, a heap of delays. Pure; time is an argument.
 
 Guarantee: a key is handed out to one worker at a time; a key that is added while it is being worked on
-is handed out again afterwards; adding a key that waits changes nothing but can make it earlier. Ready
-keys go first in, first out, and a held key holds nobody up.
+is handed out again afterwards; adding a key that waits changes nothing but can make it earlier or more
+urgent. Ready keys go first in, first out within their priority, and a held key holds nobody up. The
+urgent go first, but every :data:`FAIR_TURN`-th take is the oldest ready key whatever its priority: no
+key waits for more than that many takes for each one that was ready before it.
+
+Non-guarantee: order across priorities. Strict priority would be simpler, and would starve the rest of a
+first list for as long as changes keep coming.
 
 Invariants, asserted by :meth:`QueueCore.check`: ready ⊆ dirty, ready ∩ processing = ∅,
 delayed ∩ ready = ∅.
@@ -14,9 +19,21 @@ import heapq
 import itertools
 from collections.abc import Hashable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+
+FAIR_TURN = 8
+"""Every so many takes the oldest ready key is next."""
+
+
+class Priority(IntEnum):
+    """How urgent a key is; merging keeps the higher one."""
+
+    LOW = -100
+    """Nothing happened that we know of: a first list, a look for its own sake."""
+    NORMAL = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +41,8 @@ class Statistics:
     """What the queue looks like now, and what went through it."""
 
     ready: int
+    low: int
+    """How many of the ready ones have a low priority."""
     delayed: int
     processing: int
     adds: int
@@ -40,46 +59,74 @@ class Taken(Generic[K]):
     waited: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    since: float
+    place: int
+    """In the order in which keys got ready at their priority."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    since: float
+    priority: Priority
+
+
 class QueueCore(Generic[K]):
     """See the module; every method is one step, and none waits."""
 
     def __init__(self) -> None:
-        self._ready: dict[K, float] = {}
-        """Ready keys in their order, with the time since when."""
-        self._dirty: set[K] = set()
-        self._processing: dict[K, float] = {}
-        """Keys in hand, with the time since when."""
-        self._due: dict[K, float] = {}
+        self._ready: dict[Priority, dict[K, _Ready]] = {level: {} for level in sorted(Priority, reverse=True)}
+        """Ready keys in their order, the most urgent first."""
+        self._dirty: dict[K, Priority] = {}
+        self._processing: dict[K, _Held] = {}
+        self._due: dict[K, tuple[float, Priority]] = {}
         self._heap: list[tuple[float, int, K]] = []
         """By due time; an entry that ``_due`` no longer agrees with is skipped when it surfaces."""
         self._order = itertools.count()
         self._adds = 0
+        self._takes = 0
         self.shut_down = False
 
-    def add(self, key: K, now: float) -> None:
+    def add(self, key: K, now: float, priority: Priority = Priority.NORMAL) -> None:
         """The key needs work; after :meth:`shutdown` ignored."""
         if self.shut_down:
             return
         self._adds += 1
         # One pending run is enough: the work looks at the whole state, so a delayed run is included.
-        self._due.pop(key, None)
-        if key in self._dirty:
+        delayed = self._due.pop(key, None)
+        if delayed is not None:
+            priority = max(priority, delayed[1])
+        before = self._dirty.get(key)
+        if before is not None and before >= priority:
             return
-        self._dirty.add(key)
+        self._dirty[key] = priority
         if key not in self._processing:
-            self._ready[key] = now
+            self._make_ready(key, before, priority, now)
 
-    def add_after(self, key: K, delay: float, now: float) -> None:
-        """The key needs work in ``delay`` seconds; the earliest wish per key wins."""
-        if delay <= 0:
-            self.add(key, now)
+    def _make_ready(self, key: K, before: Priority | None, priority: Priority, now: float) -> None:
+        # Who becomes urgent goes behind the urgent that are there, but its waiting time goes on.
+        old = self._ready[before].pop(key) if before is not None else None
+        self._ready[priority][key] = _Ready(old.since if old else now, next(self._order))
+
+    def add_after(self, key: K, delay: float, now: float, priority: Priority | None = None) -> None:
+        """The key needs work in ``delay`` seconds; the earliest wish per key wins.
+
+        Without a priority it keeps the one that it is in hand with.
+        """
+        if priority is None:
+            held = self._processing.get(key)
+            priority = held.priority if held else Priority.NORMAL
+        if delay <= 0 or key in self._dirty:
+            # Already ready means earlier. Dirty while in hand does too: `done` makes it ready at once.
+            self.add(key, now, priority)
             return
-        # Already ready means earlier. Dirty while in hand does not: `done` makes it ready at once.
-        if self.shut_down or key in self._dirty:
+        if self.shut_down:
             return
         due = now + delay
-        if due < self._due.get(key, float("inf")):
-            self._due[key] = due
+        before = self._due.get(key, (float("inf"), priority))
+        self._due[key] = min(due, before[0]), max(priority, before[1])
+        if due < before[0]:
             heapq.heappush(self._heap, (due, next(self._order), key))
             self._compact()
 
@@ -87,39 +134,45 @@ class QueueCore(Generic[K]):
         # A key that is added long before its due time leaves its entry behind; without this, one that
         # is requeued for an hour and wakes every second would leave thousands.
         if len(self._heap) > 2 * len(self._due) + 64:
-            self._heap = [(due, next(self._order), key) for key, due in self._due.items()]
+            self._heap = [(due, next(self._order), key) for key, (due, _) in self._due.items()]
             heapq.heapify(self._heap)
 
     def take(self, now: float) -> Taken[K] | None:
-        """The oldest ready key; its dirty mark is cleared first, so a change during the work counts."""
+        """The next ready key; its dirty mark is cleared first, so a change during the work counts."""
         self.advance(now)
-        if not self._ready:
+        levels = [level for level, keys in self._ready.items() if keys]
+        if not levels:
             return None
-        key = next(iter(self._ready))
-        since = self._ready.pop(key)
-        self._dirty.discard(key)
-        self._processing[key] = now
-        return Taken(key, now - since)
+        self._takes += 1
+        level = min(levels, key=self._head) if self._takes % FAIR_TURN == 0 else levels[0]
+        key = next(iter(self._ready[level]))
+        ready = self._ready[level].pop(key)
+        self._processing[key] = _Held(now, self._dirty.pop(key))
+        return Taken(key, now - ready.since)
+
+    def _head(self, level: Priority) -> int:
+        return next(iter(self._ready[level].values())).place
 
     def done(self, key: K, now: float) -> float:
         """The work on a taken key ended; returns how long it was in hand."""
         if key not in self._processing:
             raise ValueError(f"{key!r} is not being processed")
-        seconds = now - self._processing.pop(key)
+        seconds = now - self._processing.pop(key).since
         if key in self._dirty:
-            self._ready[key] = now
+            self._make_ready(key, None, self._dirty[key], now)
         return seconds
 
     def advance(self, now: float) -> None:
         """Move what is due to the ready keys."""
         while self._heap and self._heap[0][0] <= now:
             due, _, key = heapq.heappop(self._heap)
-            if self._due.get(key) == due:
-                self.add(key, now)
+            wish = self._due.get(key)
+            if wish is not None and wish[0] == due:
+                self.add(key, now, wish[1])
 
     def next_due(self) -> float | None:
         """When :meth:`advance` will find something."""
-        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
+        while self._heap and self._due.get(self._heap[0][2], (None,))[0] != self._heap[0][0]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
@@ -131,9 +184,10 @@ class QueueCore(Generic[K]):
 
     def statistics(self, now: float) -> Statistics:
         """A snapshot."""
-        running = [now - since for since in self._processing.values()]
+        running = [now - held.since for held in self._processing.values()]
         return Statistics(
-            ready=len(self._ready),
+            ready=sum(map(len, self._ready.values())),
+            low=len(self._ready[Priority.LOW]),
             delayed=len(self._due),
             processing=len(running),
             adds=self._adds,
@@ -144,8 +198,11 @@ class QueueCore(Generic[K]):
 
     def check(self) -> None:
         """Assert the invariants."""
-        ready, held, delayed = set(self._ready), set(self._processing), set(self._due)
-        assert ready <= self._dirty, "a ready key is not dirty"
+        levels = {key: level for level, keys in self._ready.items() for key in keys}
+        ready, held, delayed = set(levels), set(self._processing), set(self._due)
+        assert len(levels) == sum(map(len, self._ready.values())), "a key is ready twice"
+        assert all(self._dirty.get(key) == level for key, level in levels.items()), "a priority is lost"
+        assert ready <= set(self._dirty), "a ready key is not dirty"
         assert not ready & held, "a key is ready and in hand"
         assert not ready & delayed, "a key is ready and delayed"
-        assert self._dirty <= ready | held, "a dirty key is lost"
+        assert set(self._dirty) <= ready | held, "a dirty key is lost"

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 import anyio
 
 from controller.kube import chance, metrics
-from controller.kube.queuecore import QueueCore, Statistics
+from controller.kube.queuecore import Priority, QueueCore, Statistics
 from controller.kube.ratelimit import RateLimiter
 
 K = TypeVar("K", bound=Hashable)
@@ -38,15 +38,19 @@ class WorkQueue(Generic[K]):
         self._changed = anyio.Event()
         self._meter = metrics.QueueMeter(name)
 
-    def add(self, key: K) -> None:
+    def add(self, key: K, priority: Priority = Priority.NORMAL) -> None:
         """The key needs work."""
-        self._core.add(key, anyio.current_time())
+        self._core.add(key, anyio.current_time(), priority)
         self._meter.added()
         self._wake()
 
-    def add_after(self, key: K, seconds: float) -> None:
-        """The key needs work later; the earliest wish per key wins."""
-        self._core.add_after(key, seconds, anyio.current_time())
+    def add_low(self, key: K) -> None:
+        """The key needs a look, when those are done that something happened to."""
+        self.add(key, Priority.LOW)
+
+    def add_after(self, key: K, seconds: float, priority: Priority | None = None) -> None:
+        """The key needs work later; the earliest wish per key wins, and it keeps its priority."""
+        self._core.add_after(key, seconds, anyio.current_time(), priority)
         self._wake()
 
     def add_rate_limited(self, key: K, *, at_least: float = 0.0) -> float:
@@ -101,6 +105,12 @@ class WorkQueue(Generic[K]):
     def statistics(self) -> Statistics:
         """A snapshot for metrics and people; never branch on it."""
         return self._core.statistics(anyio.current_time())
+
+    async def run_meter(self) -> None:
+        """Export depth and what is in hand every second, until cancelled: a stuck key shows itself."""
+        while True:
+            self._meter.state(self.statistics())
+            await anyio.sleep(1.0)
 
     def __repr__(self) -> str:
         now = self.statistics()

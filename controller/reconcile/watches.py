@@ -1,7 +1,8 @@
 """Which change of which object wakes which backups.
 
 Guarantee: whatever a plan depends on wakes it; our own status writes do not. Handlers only put keys
-into a queue. Non-guarantee: a key is woken too often rather than not at all.
+into a queue; what the first list of a kind brings goes to ``wake_low``, so that a change is not held up
+by everything that was there before. Non-guarantee: a key is woken too often rather than not at all.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from controller.api.objects import Job, Neo4jBackup, Object, PersistentVolumeClaim, Pod
+from controller.kube.informer import Handler
 from controller.plan.runs import DEPLOYMENT
-from controller.reconcile.caches import CLAIM, TARGET_NAMESPACE, UID, Caches, backup_uid_of
+from controller.reconcile.caches import CLAIM, TARGET_NAMESPACE, UID, Caches, Collection, backup_uid_of
 from controller.resources import labels
 
 T = TypeVar("T", bound=Object)
@@ -21,21 +23,32 @@ Key = tuple[str, str]
 class Waker:
     """Puts the keys of backups into ``wake``."""
 
-    def __init__(self, caches: Caches, wake: Callable[[Key], None]) -> None:
-        self._caches, self._wake = caches, wake
+    def __init__(
+        self, caches: Caches, wake: Callable[[Key], None], wake_low: Callable[[Key], None] | None = None
+    ) -> None:
+        self._caches, self._urgent, self._low = caches, wake, wake_low or wake
+        self._wake = wake
 
     def connect(self) -> None:
         """Listen to all caches; do this before they run."""
         caches = self._caches
-        caches.backups.add_handler(self._backup)
-        for owned in (caches.cron_jobs, caches.service_accounts, caches.roles, caches.role_bindings):
-            owned.add_handler(self._owned)
-        caches.jobs.add_handler(self._job)
-        caches.pods.add_handler(self._pod)
-        caches.claims.add_handler(self._claim)
+        self._listen(caches.backups, self._backup)
+        owned: Iterable[Any] = (caches.cron_jobs, caches.service_accounts, caches.roles, caches.role_bindings)
+        for item in owned:
+            self._listen(item, self._owned)
+        self._listen(caches.jobs, self._job)
+        self._listen(caches.pods, self._pod)
+        self._listen(caches.claims, self._claim)
         targets: Iterable[Any] = (caches.clusters, caches.standalones, caches.databases, caches.stateful_sets)
         for target in targets:
-            target.add_handler(self._target)
+            self._listen(target, self._target)
+
+    def _listen(self, collection: Collection[T], handler: Handler[T]) -> None:
+        def heard(old: T | None, new: T | None) -> None:
+            self._wake = self._urgent if collection.has_synced else self._low
+            handler(old, new)
+
+        collection.add_handler(heard)
 
     def _backup(self, old: Neo4jBackup | None, new: Neo4jBackup | None) -> None:
         changed = new or old

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from controller.kube.queuecore import QueueCore
+from controller.kube.queuecore import FAIR_TURN, Priority, QueueCore
 from controller.kube.ratelimit import RateLimiter, TokenBucket
 
 KEYS = st.sampled_from("abc")
+PRIORITIES = st.sampled_from(Priority)
 
 
 class QueueAgainstModel(RuleBasedStateMachine):
@@ -23,14 +24,14 @@ class QueueAgainstModel(RuleBasedStateMachine):
         """When at the latest each key must be ready."""
         self.held: set[str] = set()
 
-    @rule(key=KEYS)
-    def add(self, key: str) -> None:
-        self.core.add(key, self.now)
+    @rule(key=KEYS, priority=PRIORITIES)
+    def add(self, key: str, priority: Priority) -> None:
+        self.core.add(key, self.now, priority)
         self.wanted[key] = self.now
 
-    @rule(key=KEYS, delay=st.floats(-1.0, 20.0))
-    def add_after(self, key: str, delay: float) -> None:
-        self.core.add_after(key, delay, self.now)
+    @rule(key=KEYS, delay=st.floats(-1.0, 20.0), priority=st.none() | PRIORITIES)
+    def add_after(self, key: str, delay: float, priority: Priority | None) -> None:
+        self.core.add_after(key, delay, self.now, priority)
         due = self.now + max(0.0, delay)
         self.wanted[key] = min(self.wanted.get(key, due), due)
 
@@ -87,6 +88,39 @@ class QueueAgainstModel(RuleBasedStateMachine):
 
 
 TestQueue = QueueAgainstModel.TestCase
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), PRIORITIES), max_size=60))
+def test_the_urgent_go_first_but_for_every_fair_turn(adds: list[tuple[int, Priority]]) -> None:
+    core: QueueCore[int] = QueueCore()
+    wanted: dict[int, Priority] = {}
+    for key, priority in adds:
+        core.add(key, 0.0, priority)
+        wanted[key] = max(priority, wanted.get(key, priority))
+    for turn in range(1, len(wanted) + 1):
+        taken = core.take(0.0)
+        assert taken is not None
+        assert turn % FAIR_TURN == 0 or wanted[taken.key] == max(wanted.values())
+        del wanted[taken.key]
+    assert core.take(0.0) is None
+
+
+@given(st.integers(0, 20), st.integers(1, 5))
+def test_a_low_key_comes_however_many_urgent_ones_keep_coming(before: int, each: int) -> None:
+    core: QueueCore[int] = QueueCore()
+    fresh = iter(range(1_000_000))
+    for _ in range(before):
+        core.add(next(fresh), 0.0)
+    core.add(-1, 0.0, Priority.LOW)
+    for _ in range(FAIR_TURN * (before + 1)):
+        for _ in range(each):
+            core.add(next(fresh), 0.0)
+        taken = core.take(0.0)
+        assert taken is not None
+        if taken.key == -1:
+            return
+        core.done(taken.key, 0.0)
+    raise AssertionError("the low key starves")
 
 
 @given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=60))

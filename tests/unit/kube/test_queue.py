@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import anyio
 import pytest
+from prometheus_client import REGISTRY
 
 from controller.kube.controller import Done, ReconcileTimeout, TerminalError, run_workers, settle
 from controller.kube.errors import TooManyRequests
-from controller.kube.queuecore import QueueCore
+from controller.kube.queuecore import Priority, QueueCore
 from controller.kube.ratelimit import RateLimiter, TokenBucket
 from controller.kube.workqueue import WorkQueue
 from tests.unit.kube.virtual import virtual
@@ -113,6 +114,28 @@ def _take(core: QueueCore[str], now: float = 0.0) -> str | None:
     return taken.key if taken else None
 
 
+def test_a_change_overtakes_what_the_first_list_brought() -> None:
+    core: QueueCore[str] = QueueCore()
+    for key in "abc":
+        core.add(key, 0.0, Priority.LOW)
+    core.add("new", 0.0)
+    core.add("b", 0.0)
+    assert [_take(core) for _ in range(5)] == ["new", "b", "a", "c", None]
+
+
+def test_a_requeue_keeps_the_priority_and_merging_keeps_the_higher_one() -> None:
+    core: QueueCore[str] = QueueCore()
+    core.add("low", 0.0, Priority.LOW)
+    assert _take(core) == "low"
+    core.add_after("low", 5.0, 0.0)
+    core.done("low", 0.0)
+    core.add_after("raised", 5.0, 0.0)
+    core.add_after("raised", 9.0, 0.0, Priority.LOW)
+    core.advance(5.0)
+    assert core.statistics(5.0).low == 1
+    assert [_take(core, 5.0), _take(core, 5.0)] == ["raised", "low"]
+
+
 # --- limits --------------------------------------------------------------------------------------
 
 
@@ -214,6 +237,23 @@ async def test_cancelling_a_waiting_worker_loses_no_key() -> None:
     queue.add("a")
     assert await queue.get() == "a"
     assert repr(queue) == "<WorkQueue test: 0 ready, 0 delayed, 1 in hand>"
+
+
+@virtual
+async def test_a_key_that_hangs_shows_in_the_metrics() -> None:
+    queue = a_queue("hangs", "waits")
+    queue.add_low("low")
+    await queue.get()
+    async with anyio.create_task_group() as group:
+        group.start_soon(queue.run_meter)
+        await anyio.sleep(30.5)
+        group.cancel_scope.cancel()
+    value = REGISTRY.get_sample_value
+    name = {"name": "test"}
+    assert value("workqueue_longest_running_processor_seconds", name) == pytest.approx(30.0, abs=1.0)
+    assert value("workqueue_unfinished_work_seconds", name) == pytest.approx(30.0, abs=1.0)
+    assert value("workqueue_depth", {**name, "priority": "normal"}) == 1
+    assert value("workqueue_depth", {**name, "priority": "low"}) == 1
 
 
 # --- outcomes ------------------------------------------------------------------------------------
