@@ -32,18 +32,6 @@ GAPS = (
         "set spec.options.encryption.enabled to false, or use a version that encrypts",
     ),
     Gap(
-        lambda spec: spec.storage.type == "gcs",
-        refused=True,
-        reason="StorageTypeNotSupported",
-        message="this version cannot write to storage type gcs yet: use s3 or pvc",
-    ),
-    Gap(
-        lambda spec: spec.storage.type == "azure",
-        refused=True,
-        reason="StorageTypeNotSupported",
-        message="this version cannot write to storage type azure yet: use s3 or pvc",
-    ),
-    Gap(
         lambda spec: spec.options.verifies,
         refused=False,
         reason="VerifyNotSupported",

@@ -212,8 +212,6 @@ def test_another_target_namespace_takes_back_the_rights_in_the_old_one() -> None
     ("change", "reason"),
     [
         ({"options": {"encryption": {"enabled": True, "keySecret": "k"}}}, "EncryptionNotSupported"),
-        ({"storage": {"type": "gcs", "bucket": "b"}}, "StorageTypeNotSupported"),
-        ({"storage": {"type": "azure", "bucket": "b"}}, "StorageTypeNotSupported"),
         ({"storage": {"type": "s3"}}, "InvalidSpec"),
     ],
 )

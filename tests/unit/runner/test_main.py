@@ -90,7 +90,7 @@ def test_a_pod_without_its_api_server_says_so(root: Path) -> None:
 
 
 def test_the_process_ends_with_the_result_as_its_last_word(root: Path) -> None:
-    unknown = spec(StorageTarget(type="gcs", bucket="b"))
+    unknown = spec(StorageTarget(type="gcs"))
     with start(BACKUP_RUN=unknown, BACKUP_RUN_ID="r") as process:
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
