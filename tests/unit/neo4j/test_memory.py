@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from controller.neo4j.memory import AGENT, LAUNCHER, MINIMUM_HEAP, OVERHEAD, SMALLEST_LIMIT, plan_memory
+from controller.neo4j.memory import AGENT, LAUNCHER, OVERHEAD, SMALLEST_LIMIT, plan_memory
 from controller.neo4j.quantity import GIB, MIB
 
 
