@@ -2,7 +2,7 @@
 
 Guarantee: every request is authenticated and authorised; every refusal is a ``Status``; nothing that is
 wrong in here reaches a client as anything but a 500 with a message.
-Non-guarantee: protobuf (415), OpenAPI v2, aggregated discovery, admission webhooks, priority and fairness.
+Non-guarantee: protobuf in answers, OpenAPI v2, aggregated discovery, admission webhooks.
 """
 
 from __future__ import annotations

@@ -41,9 +41,17 @@ def check_types(kind: Kind, obj: Obj) -> None:
         raise bad_request(f"{told}json: cannot unmarshal {wrong[0].field}: {wrong[0].message}")
 
 
+def default(kind: Kind, new: Obj) -> None:
+    """Defaults that depend on other fields, in place."""
+    template = pod_rules.template_of(kind, new)
+    if template is not None:
+        pod_rules.fill(template[1])
+    if kind.gr == ("", "secrets"):
+        _secret_defaults(new)
+
+
 def prepare(kind: Kind, new: Obj, old: Obj | None, lookup: Lookup) -> None:
-    """Default what the schema's defaults cannot, in place. Raises ApiStatus for what admission refuses."""
-    _template_defaults(kind, new)
+    """What the server itself decides, in place. Raises ApiStatus for what admission refuses."""
     if kind.gr in _PREPARE:
         _PREPARE[kind.gr](new, old, lookup)
 
@@ -58,12 +66,6 @@ def faults(kind: Kind, new: Obj, old: Obj | None) -> Iterator[Cause]:
         yield from pod_rules.faults(spec, path)
     if kind.gr in _FAULTS:
         yield from _FAULTS[kind.gr](new, old)
-
-
-def _template_defaults(kind: Kind, new: Obj) -> None:
-    template = pod_rules.template_of(kind, new)
-    if template is not None:
-        pod_rules.fill(template[1])
 
 
 # --- preparation ------------------------------------------------------------------------------------
@@ -92,7 +94,7 @@ def _pod(new: Obj, old: Obj | None, lookup: Lookup) -> None:
         raise forbidden(("", "pods"), new["metadata"].get("name", ""), why)
 
 
-def _secret(new: Obj, _: Obj | None, __: Lookup) -> None:
+def _secret_defaults(new: Obj) -> None:
     new.setdefault("type", "Opaque")
     for name, text in (new.pop("stringData", None) or {}).items():
         new.setdefault("data", {})[name] = base64.b64encode(text.encode()).decode()
@@ -372,7 +374,6 @@ _RBAC = "rbac.authorization.k8s.io"
 _PREPARE: dict[GroupResource, Prepare] = {
     ("", "namespaces"): _namespace,
     ("", "pods"): _pod,
-    ("", "secrets"): _secret,
     ("", "services"): _service,
     ("", "persistentvolumeclaims"): _claim,
     ("", "persistentvolumes"): _volume,

@@ -136,10 +136,12 @@ class Registry:
         self._check_namespace(kind, new)
         if "status" in kind.storage.subresources and kind.gr != NAMESPACES:
             new.pop("status", None)
-        self._finish(kind, new, None)
+        self._default(kind, new)
+        owners = ownership or self._tracked(kind, {}, new, options, "")
+        self._check(kind, new, None)
         if self.store.get(kind.gr, self._key(kind, new)) is not None:
             raise already_exists(kind.gr, new["metadata"]["name"])
-        self._own(kind, {}, new, options, "", ownership)
+        owners.write(new, kind.api_version(options.version or kind.storage.name), self._stamp())
         if options.dry_run:
             return new
         stored = self.store.put(kind.gr, new)
@@ -251,10 +253,12 @@ class Registry:
             raise stale(kind.gr, name)
         new = _through_door(kind.storage, old, new, subresource)
         metadata.carry_over(old, new)
-        self._finish(kind, new, old)
+        self._default(kind, new)
+        owners = ownership or self._tracked(kind, old, new, options, subresource)
+        self._check(kind, new, old)
         if lifecycle.needs_generation(kind, old, new):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-        self._own(kind, old, new, options, subresource, ownership)
+        owners.write(new, kind.api_version(options.version or kind.storage.name), self._stamp())
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         return new if options.dry_run else self._settle(kind, old, new)
 
@@ -281,15 +285,16 @@ class Registry:
         prune({"$ref": "#/components/schemas/V1ObjectMeta"}, new["metadata"], drop_null=True)
         return new
 
-    def _finish(self, kind: Kind, new: Obj, old: Obj | None) -> None:
-        """Default and validate. Raises ApiStatus(422)."""
-        schema = kind.storage.schema
-        if kind.is_custom:
-            default(schema, new)
-        else:
+    def _default(self, kind: Kind, new: Obj) -> None:
+        """What a real server's decoder fills in; the writer is taken to have said it."""
+        if not kind.is_custom:
             builtin_rules.check_types(kind, new)
-            default(schema, new)
-            builtin_rules.prepare(kind, new, old, self.find)
+        default(kind.storage.schema, new)
+        builtin_rules.default(kind, new)
+
+    def _check(self, kind: Kind, new: Obj, old: Obj | None) -> None:
+        """What admission fills in, which nobody owns; and validation. Raises ApiStatus."""
+        builtin_rules.prepare(kind, new, old, self.find)
         if kind.gr == CRDS:
             new.update(crd.with_status(new, self._stamp()) if not list(crd.faults(new)) else {})
         causes = list(self._faults(kind, new, old))
@@ -305,25 +310,14 @@ class Registry:
         if kind.gr == CRDS:
             yield from crd.faults(new)
 
-    def _own(
-        self,
-        kind: Kind,
-        old: Obj,
-        new: Obj,
-        options: WriteOptions,
-        subresource: str,
-        ownership: Ownership | None,
-    ) -> None:
-        version = kind.api_version(options.version or kind.storage.name)
-        if ownership is None:
-            base = (
-                new if new["metadata"].get("managedFields") != dig(old, "metadata", "managedFields") else old
-            )
-            ownership = Ownership(base)
-            manager: Manager = (options.manager, "Update", subresource)
-            has_status = "status" in kind.storage.subresources
-            ownership.track(kind.storage.schema, old, new, manager, has_status=has_status)
-        ownership.write(new, version, self._stamp())
+    def _tracked(self, kind: Kind, old: Obj, new: Obj, options: WriteOptions, subresource: str) -> Ownership:
+        """Who owns what after a plain write of ``new`` over ``old``."""
+        resets = new["metadata"].get("managedFields") != dig(old, "metadata", "managedFields")
+        ownership = Ownership(new if resets else old)
+        manager: Manager = (options.manager, "Update", subresource)
+        has_status = "status" in kind.storage.subresources
+        ownership.track(kind.storage.schema, old, new, manager, has_status=has_status)
+        return ownership
 
     def _check_namespace(self, kind: Kind, obj: Obj) -> None:
         if not kind.namespaced:

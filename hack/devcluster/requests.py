@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from hack.devcluster import protobuf
 from hack.devcluster.errors import bad_request, unsupported_media_type
 from hack.devcluster.objects import Obj
 from hack.devcluster.registry import WriteOptions
@@ -93,6 +94,8 @@ def media_type(request: web.Request) -> str:
 async def body_of(request: web.Request) -> Any:
     """The decoded body. Raises ApiStatus: 415 for a type that is not known, 400 for what cannot be read."""
     kind = media_type(request)
+    if kind == protobuf.MEDIA_TYPE:
+        return protobuf.decode(await request.read())
     if kind not in (*_BODIES, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH):
         raise unsupported_media_type(_BODIES)
     text = await request.text()
