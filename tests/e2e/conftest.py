@@ -1,4 +1,4 @@
-"""One control plane, one installed operator and one Neo4j cluster for all end-to-end tests of a process."""
+"""One control plane, one installed operator and one Neo4j cluster for the end-to-end tests of a process."""
 
 from __future__ import annotations
 
@@ -17,13 +17,10 @@ from tests.e2e.world import Images, Kubectl
 from tests.support.control_plane import ControlPlane
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            # One worker: the tests share a cluster that takes a while to start.
-            item.add_marker(pytest.mark.xdist_group("e2e"))
             item.add_marker(pytest.mark.timeout(600))
 
 
