@@ -14,6 +14,7 @@ from aiohttp import web
 
 from hack.devcluster.errors import ApiStatus
 
+_BYTES_LEFT = web.RequestKey("bytes_left", int)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -67,7 +68,7 @@ class Faults:
         if fault.status:
             return _refusal(fault)
         if fault.cut_after_bytes is not None:
-            _cut_later(request, fault.cut_after_bytes)
+            request[_BYTES_LEFT] = fault.cut_after_bytes
         response = await handler(request)
         if fault.lose_answer and request.transport is not None:
             request.transport.abort()
@@ -82,22 +83,17 @@ def _refusal(fault: Fault) -> web.Response:
     return web.json_response(error.body(), status=fault.status, headers=headers)
 
 
-def _cut_later(request: web.Request, limit: int) -> None:
-    """Let ``limit`` bytes of the answer's body out, then drop the connection."""
-    request["cut_after_bytes"] = limit
-
-
 class CutStream(web.StreamResponse):
     """A stream that a fault may cut."""
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         request = self._req
-        left = request.get("cut_after_bytes") if request is not None else None
+        left = request.get(_BYTES_LEFT) if request is not None else None
         if left is None or request is None:
             await super().write(data)
             return
         await super().write(bytes(data)[:left])
-        request["cut_after_bytes"] = left - len(data)
+        request[_BYTES_LEFT] = left - len(data)
         if left <= len(data) and request.transport is not None:
             request.transport.close()
             raise ConnectionResetError("cut by a fault")

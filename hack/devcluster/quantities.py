@@ -17,7 +17,9 @@ def canonical(text: str) -> str:
         return text
     if found[2] in _BINARY:
         return _shortest(value(text), 1024, _BINARY)
-    return _shortest(value(text), 1000, _DECIMAL)
+    if (found[2] or "") in _DECIMAL:
+        return _shortest(value(text), 1000, _DECIMAL)
+    return text  # an exponent stays one
 
 
 def is_quantity(text: str) -> bool:
