@@ -16,8 +16,7 @@ FIRST_VERSION = 1_000_000
 """Resource versions as old as a cluster's usually are: seven digits."""
 
 _FIELDS = ",".join(
-    f'"f:{name}":{{}}'
-    for name in ("target", "storage", "schedule", "retention", "options", "suspend")
+    f'"f:{name}":{{}}' for name in ("target", "storage", "schedule", "retention", "options", "suspend")
 )
 _MANAGED = (
     '[{"manager":"kubectl-client-side-apply","operation":"Update","apiVersion":"neo4j.neo4j.com/v1alpha1",'

@@ -66,7 +66,13 @@ class World:
         if left > 0:
             meta |= {"continue": str(end), "remainingItemCount": left}  # type: ignore[dict-item]
         head = f'{{"apiVersion":"{objects.GROUP}/{objects.VERSION}","kind":"{objects.KIND}List","metadata":'
-        return head.encode() + json.dumps(meta).encode() + b',"items":[' + b",".join(self.bodies[start:end]) + b"]}"
+        return (
+            head.encode()
+            + json.dumps(meta).encode()
+            + b',"items":['
+            + b",".join(self.bodies[start:end])
+            + b"]}"
+        )
 
     def patch(self, place: tuple[str, str], patch: dict[str, Any], part: str) -> bytes | None:
         """Apply a merge patch and tell every watch; None when its resourceVersion is not the newest."""
@@ -197,7 +203,9 @@ def answer(connection: Connection, world: World, method: str, path: str, query: 
     elif method == "PATCH":
         answer_patch(connection, world, path, body)
     elif path in QUIET and query.get("watch") in ("true", "True", "1"):
-        connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.send(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
     elif path in DISCOVERY:
         connection.respond(200, json.dumps(DISCOVERY[path]).encode())
     else:
@@ -256,7 +264,13 @@ def _group(name: str, version: str) -> dict[str, object]:
 
 def _resources(group_version: str, plural: str, kind: str, namespaced: bool) -> dict[str, object]:
     verbs = ["get", "list", "watch", "patch", "create", "update", "delete"]
-    whole = {"name": plural, "singularName": kind.lower(), "namespaced": namespaced, "kind": kind, "verbs": verbs}
+    whole = {
+        "name": plural,
+        "singularName": kind.lower(),
+        "namespaced": namespaced,
+        "kind": kind,
+        "verbs": verbs,
+    }
     status = {**whole, "name": f"{plural}/status", "verbs": ["get", "patch", "update"]}
     return {"kind": "APIResourceList", "groupVersion": group_version, "resources": [whole, status]}
 

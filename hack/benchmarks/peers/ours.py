@@ -11,6 +11,7 @@ import sys
 from functools import partial
 
 import anyio
+import msgspec
 
 from controller.api.objects import Neo4jBackup
 from controller.kube.client import Client
@@ -21,8 +22,6 @@ from controller.kube.informer import Informer
 from controller.kube.resource import Resource
 from controller.kube.workqueue import WorkQueue
 from hack.benchmarks import objects, talk
-
-import msgspec
 
 Key = tuple[str, str]
 BACKUPS = Resource(objects.GROUP, objects.VERSION, objects.PLURAL, objects.KIND)
@@ -69,14 +68,19 @@ class Peer:
             return Done()
         status = msgspec.json.decode(backup.status, type=_Phase)
         if status.phase != "Reconciled":
-            body = {"metadata": {"resourceVersion": backup.resource_version}, "status": {"phase": "Reconciled"}}
+            body = {
+                "metadata": {"resourceVersion": backup.resource_version},
+                "status": {"phase": "Reconciled"},
+            }
             await self._client.merge_patch(BACKUPS, backup.name, backup.namespace, body, subresource="status")
         return Done()
 
     async def reconcile_all(self) -> None:
         """Every object once; done when the last echo is in the cache."""
         async with anyio.create_task_group() as group:
-            group.start_soon(partial(run_workers, self.queue, self.reconcile, self._task.workers, timeout=120.0))
+            group.start_soon(
+                partial(run_workers, self.queue, self.reconcile, self._task.workers, timeout=120.0)
+            )
             while self._events < self._task.objects:
                 await self.informer.wait_changed()
             talk.say("reconciled", calls=self._calls, echoes=self._events)
