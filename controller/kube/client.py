@@ -13,15 +13,17 @@ import contextlib
 import functools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 import msgspec
 
 from controller.kube.config import ClusterConfig
 from controller.kube.errors import ServerError, api_error
-from controller.kube.exec import ExecSession, open_exec
 from controller.kube.resource import PODS, Resource
 from controller.kube.transport import REQUEST_SECONDS, Query, Transport
+
+if TYPE_CHECKING:
+    from controller.kube.exec import ExecSession
 
 T = TypeVar("T")
 
@@ -218,6 +220,9 @@ class Client:
         self, namespace: str, pod: str, container: str, command: Sequence[str]
     ) -> contextlib.AbstractAsyncContextManager[ExecSession]:
         """Run a command in a container; see :class:`ExecSession`."""
+        # Here and not above: it brings aiohttp, which nothing else on this side needs.
+        from controller.kube.exec import open_exec
+
         return open_exec(self.transport, PODS.path(namespace, pod, "exec"), container, command)
 
     def stream(
@@ -240,7 +245,7 @@ class Client:
             method, path, query=query, body=body, content_type=content_type, timeout=self._timeout
         )
         if not 200 <= answer.status < 300:
-            raise api_error(answer.status, answer.body, answer.headers.get("Retry-After"))
+            raise api_error(answer.status, answer.body, answer.headers.get("retry-after"))
         return answer.body
 
     async def _write(

@@ -20,7 +20,8 @@ import anyio
 import msgspec
 
 from controller.kube.errors import ConnectionFailed, status_error
-from controller.kube.transport import Transport, WebSocket
+from controller.kube.transport import Transport
+from controller.kube.websocket import WebSocket
 
 STDIN, STDOUT, STDERR, ERROR = 0, 1, 2, 3
 CLOSE = 255

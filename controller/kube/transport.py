@@ -1,66 +1,86 @@
-"""The only way out: one aiohttp session to one API server, raw bytes in and out.
+"""The only way out: requests to one API server, raw bytes in and out.
 
 Guarantee: every wait has a limit (connecting, the answer, silence on a stream, a peer that vanished);
 a refused token is fetched again and the request repeated once; what goes wrong below HTTP becomes
 :class:`ConnectionFailed`. Non-guarantee: HTTP status codes are the caller's business.
+
+Requests and watches go over connections of our own (:mod:`controller.kube.connection`) and not through
+aiohttp: that costs a third of a second and 13 MiB to import, and four times the CPU for a request
+(docs/benchmarks.md). WebSockets are aiohttp's, imported with the first one.
 """
 
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlencode
 
-import aiohttp
 import anyio
-import yarl
 
 from controller.kube.config import ClusterConfig
+from controller.kube.connection import Connection, Pool
 from controller.kube.errors import ConnectionFailed, api_error
+from controller.kube.http1 import AnswerParser
 
-CONNECT_SECONDS = 10.0
+if TYPE_CHECKING:
+    from controller.kube.websocket import WebSocket
+
 REQUEST_SECONDS = 30.0
 STREAM_OPEN_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
-CONNECTIONS = 512
-"""A watch or an exec holds a connection for as long as it lives, so this is no limit on load."""
 
 Query = Sequence[tuple[str, str]]
-WebSocket = aiohttp.ClientWebSocketResponse[Literal[True]]
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A complete answer."""
+    """A complete answer; headers by lower-case name."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
+class Chunks:
+    """The parts of a stream as they arrive, with a limit on the silence between them."""
+
+    def __init__(self, connection: Connection, parser: AnswerParser, path: str, idle_seconds: float) -> None:
+        self._connection, self._parser = connection, parser
+        self._path, self._idle = path, idle_seconds
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        with _translated("GET", self._path), anyio.fail_after(self._idle):
+            part = await self._connection.part(self._parser)
+        if not part:
+            raise StopAsyncIteration
+        return part
+
+
 class Transport:
-    """``async with Transport(config) as transport``: the session lives as long as the block."""
+    """``async with Transport(config) as transport``: connections live as long as the block."""
 
     def __init__(self, config: ClusterConfig) -> None:
         self._config = config
-        self._session: aiohttp.ClientSession | None = None
+        self._pool: Pool | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS, socket_factory=_socket)
-        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
+        config = self._config
+        self._pool = Pool(config.server, config.ssl, config.proxy_url, config.server_hostname)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        session, self._session = self._session, None
-        if session is not None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await session.close()
+                await pool.close()
 
     async def request(
         self,
@@ -70,14 +90,37 @@ class Transport:
         query: Query = (),
         body: bytes | None = None,
         content_type: str | None = None,
-        timeout: float = REQUEST_SECONDS,  # noqa: ASYNC109 — the library's own limit, also below the loop
+        timeout: float = REQUEST_SECONDS,  # noqa: ASYNC109 — the whole exchange's, repetitions included
     ) -> Response:
         """One request with its whole answer, within ``timeout`` seconds."""
-        limit = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS)
-        headers = {"Content-Type": content_type} if content_type else {}
-        with _translated(f"{method} {path}"):
-            async with self._opened(method, path, query, headers, data=body, timeout=limit) as answer:
-                return Response(answer.status, answer.headers, await answer.read())
+        with _translated(method, path), anyio.fail_after(timeout):
+            for last_try in (False, True):
+                message = await self._message(method, path, query, body, content_type)
+                answer = await self._exchange(message, repeatable=method == "GET")
+                if answer.status != 401 or last_try:
+                    return answer
+                # Refused before anything was done, so repeating is safe for every method.
+                self._config.credentials.rejected()
+        raise AssertionError("the last try returns")
+
+    async def _exchange(self, message: bytes, *, repeatable: bool) -> Response:
+        try:
+            return await self._exchange_on(message, fresh=False)
+        except _Stale as stale:
+            if not repeatable:
+                raise stale.error from stale
+        return await self._exchange_on(message, fresh=True)
+
+    async def _exchange_on(self, message: bytes, *, fresh: bool) -> Response:
+        async with self._open_pool().connection(fresh=fresh) as connection:
+            try:
+                parser = await connection.ask(message)
+            except OSError as error:
+                if connection.used:
+                    raise _Stale(error) from error
+                raise
+            body = await connection.whole(parser)
+            return Response(parser.status, parser.headers, body)
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -88,117 +131,88 @@ class Transport:
         ``idle_seconds`` bounds the silence between chunks, because the end of a dead peer's stream
         never arrives.
         """
-        limit = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=idle_seconds)
         async with contextlib.AsyncExitStack() as stack:
-            # Translated here and in _chunks, never around the yield: the caller's errors are its own.
-            with _translated(f"GET {path}"):
-                answer = await stack.enter_async_context(self._opened("GET", path, query, {}, timeout=limit))
-                if answer.status >= 400:
-                    await _raise_status(answer)
-            yield _chunks(answer, path)
+            # Translated here and in Chunks, never around the yield: the caller's errors are its own.
+            with _translated("GET", path), anyio.fail_after(STREAM_OPEN_SECONDS):
+                connection, parser = await self._streaming(stack, path, query)
+            yield Chunks(connection, parser, path, idle_seconds)
+
+    async def _streaming(
+        self, stack: contextlib.AsyncExitStack, path: str, query: Query
+    ) -> tuple[Connection, AnswerParser]:
+        for last_try in (False, True):
+            message = await self._message("GET", path, query, None, None)
+            # On a connection of its own: one that was closed meanwhile would look like a cut watch.
+            connection = await stack.enter_async_context(self._open_pool().connection(fresh=True))
+            parser = await connection.ask(message)
+            if parser.status < 400:
+                break
+            body = await connection.whole(parser)
+            if parser.status != 401 or last_try:
+                raise api_error(parser.status, body, parser.headers.get("retry-after"))
+            self._config.credentials.rejected()
+        return connection, parser
 
     @contextlib.asynccontextmanager
     async def websocket(
         self, path: str, *, query: Query, protocols: Sequence[str]
     ) -> AsyncIterator[WebSocket]:
         """An open WebSocket; the server's refusal is raised with its own words."""
-        with _translated(f"GET {path}"):
-            opened = await self._upgraded(path, query, protocols)
-        try:
-            yield opened
-        finally:
-            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await opened.close()
+        from controller.kube.websocket import open_websocket
 
-    async def _upgraded(self, path: str, query: Query, protocols: Sequence[str]) -> WebSocket:
-        try:
-            with anyio.fail_after(STREAM_OPEN_SECONDS):
-                opened: WebSocket = await self._open_session().ws_connect(
-                    self._url(path, query),
-                    protocols=protocols,
-                    headers=await self._headers({}),
-                    max_msg_size=0,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
-                    **self._route(),
-                )
-                return opened
-        except aiohttp.WSServerHandshakeError as error:
-            if error.status == 401:
-                self._config.credentials.rejected()
-            # The handshake's answer has lost its body; the same request without the upgrade runs
-            # nothing on the server and brings the reason back.
+        self._open_pool()
+
+        async def explain() -> tuple[int, bytes]:
             answer = await self.request("GET", path, query=query)
-            same = answer.status == error.status
-            raise api_error(error.status, answer.body if same else error.message.encode()) from error
+            return answer.status, answer.body
 
-    @contextlib.asynccontextmanager
-    async def _opened(
-        self, method: str, path: str, query: Query, headers: Mapping[str, str], **options: Any
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        for last_try in (False, True):
-            async with self._open_session().request(
-                method,
-                self._url(path, query),
-                headers=await self._headers(headers),
-                allow_redirects=False,
-                **options,
-                **self._route(),
-            ) as answer:
-                if answer.status != 401 or last_try:
-                    yield answer
-                    return
-                # Refused before anything was done, so repeating is safe for every method.
-                self._config.credentials.rejected()
+        url = f"{self._config.server}{_target(path, query)}"
+        async with open_websocket(self._config, url, protocols, explain) as opened:
+            yield opened
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _open_pool(self) -> Pool:
+        if self._pool is None:
             raise RuntimeError("the transport is not open: use it in `async with`")
-        return self._session
+        return self._pool
 
-    def _url(self, path: str, query: Query) -> yarl.URL:
-        text = f"{self._config.server}{path}"
-        return yarl.URL(f"{text}?{urlencode(query)}" if query else text, encoded=True)
-
-    async def _headers(self, extra: Mapping[str, str]) -> dict[str, str]:
+    async def _message(
+        self, method: str, path: str, query: Query, body: bytes | None, content_type: str | None
+    ) -> bytes:
+        pool = self._open_pool()
         authorization = await self._config.credentials.authorization()
-        headers = {"Accept": "application/json, */*", **extra}
-        return headers if authorization is None else {**headers, "Authorization": authorization}
+        lines = [
+            f"{method} {pool.prefix}{_target(path, query)} HTTP/1.1",
+            f"Host: {pool.authority}",
+            "Accept: application/json, */*",
+            "Accept-Encoding: identity",
+            "User-Agent: neo4j-backup-operator",
+        ]
+        if authorization is not None:
+            lines.append(f"Authorization: {authorization}")
+        if content_type is not None:
+            lines.append(f"Content-Type: {content_type}")
+        if body is not None:
+            lines.append(f"Content-Length: {len(body)}")
+        if any("\r" in line or "\n" in line for line in lines):
+            raise ValueError("a line break cannot be part of a request's head")
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
 
-    def _route(self) -> dict[str, Any]:
-        config = self._config
-        return {
-            "ssl": config.ssl if config.ssl is not None else True,
-            "proxy": config.proxy_url,
-            "server_hostname": config.server_hostname,
-        }
+
+class _Stale(Exception):
+    """A connection that had rested was closed before its next answer began."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
-async def _chunks(answer: aiohttp.ClientResponse, path: str) -> AsyncIterator[bytes]:
-    with _translated(f"GET {path}"):
-        async for chunk in answer.content.iter_any():
-            yield chunk
-
-
-async def _raise_status(answer: aiohttp.ClientResponse) -> NoReturn:
-    with anyio.fail_after(REQUEST_SECONDS):
-        body = await answer.read()
-    raise api_error(answer.status, body, answer.headers.get("Retry-After"))
+def _target(path: str, query: Query) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
 
 
 @contextlib.contextmanager
-def _translated(what: str) -> Iterator[None]:
+def _translated(method: str, path: str) -> Iterator[None]:
     try:
         yield
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise ConnectionFailed(f"{what}: {str(error) or type(error).__name__}") from error
-
-
-def _socket(address: tuple[Any, ...]) -> socket.socket:
-    """A socket that notices a peer which vanished, also while it only waits for a stream's next line."""
-    family, kind, protocol, _, _ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, seconds in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, option):
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
-    return made
+    except (TimeoutError, OSError) as error:
+        raise ConnectionFailed(f"{method} {path}: {str(error) or type(error).__name__}") from error
