@@ -13,10 +13,12 @@ block or await; they put a key into a queue.
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import structlog
 
@@ -38,18 +40,25 @@ class SyncTimeout(KubeError):
     """A cache was not filled in time; the message names it."""
 
 
-class _RawPage(msgspec.Struct, frozen=True):
+S = TypeVar("S")
+
+
+class _Page(msgspec.Struct, Generic[S], frozen=True):
     metadata: ListMeta = ListMeta()
-    items: list[msgspec.Raw] | None = None
+    items: list[S] | None = None
 
 
-class _RawEvent(msgspec.Struct, frozen=True):
+class _Event(msgspec.Struct, Generic[S], frozen=True, gc=False):
     type: str
-    object: msgspec.Raw
+    object: S
 
 
-_PAGE = msgspec.json.Decoder(_RawPage)
-_EVENT = msgspec.json.Decoder(_RawEvent)
+SLICE = 100
+"""Differences of a list that handlers are told before the rest of the program gets its turn."""
+
+_PAGE = msgspec.json.Decoder(_Page[msgspec.Raw])
+_EVENT = msgspec.json.Decoder(_Event[msgspec.Raw])
+_CHANGES = frozenset({"ADDED", "MODIFIED", "DELETED"})
 _METADATA = msgspec.json.Decoder(KubeObject)
 
 
@@ -74,13 +83,16 @@ class Informer(Generic[T]):
         self._client, self._namespace, self._jitter = client, namespace, jitter
         self._selectors = selectors(label_selector, field_selector)
         self._decoder = msgspec.json.Decoder(type_)
+        wanted: Any = type_
+        self._page_decoder: msgspec.json.Decoder[_Page[T]] = msgspec.json.Decoder(_Page[wanted])
+        self._event_decoder: msgspec.json.Decoder[_Event[T]] = msgspec.json.Decoder(_Event[wanted])
         self._writer: StoreWriter[T] = StoreWriter(indexes)
         self._handlers: list[Handler[T]] = []
         self._position = watch.Position()
-        self._pages: list[T] = []
         self._meter = metrics.InformerMeter(resource.plural)
         self._synced = anyio.Event()
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None
+        """Set with the next change; made by the first who waits for it."""
 
     @property
     def store(self) -> Store[T]:
@@ -107,12 +119,15 @@ class Informer(Generic[T]):
 
     async def wait_changed(self) -> None:
         """Wait until the store's content or version changes after this call."""
+        if self._changed is None:
+            self._changed = anyio.Event()
         await self._changed.wait()
 
     def add_handler(self, handler: Handler[T]) -> None:
         """Call ``handler(old, new)`` for every change from now on, and first for what is there already."""
-        # No await between the replay and the registration, so no change falls in between.
-        for item in self.store.list() if self.has_synced else ():
+        # No await between the replay and the registration, so no change falls in between; and a list
+        # that is being told just now is told to those only who listened when it came.
+        for item in self.store.list():
             self._tell(handler, Delta(None, item))
         self._handlers.append(handler)
 
@@ -128,25 +143,37 @@ class Informer(Generic[T]):
     async def _list(self, state: watch.Listing) -> None:
         query = [*self._selectors, *watch.list_query(state)]
         try:
-            page = _decoded(_PAGE, await self._client.raw("GET", self._path, query=query))
+            body = await self._client.raw("GET", self._path, query=query)
+            metadata, items = self._page(body)
         except KubeError as error:
-            self._pages.clear()
             now = anyio.current_time()
             await self._failed(error, watch.after_list_error(self._position, error, now, self._jitter()))
             return
         if not state.token:
-            self._pages.clear()
-        self._pages += self._objects(page.items or [])
-        self._position = watch.after_page(
-            self._position, page.metadata.resource_version, page.metadata.continue_
-        )
+            self._writer.begin()
+        self._writer.stage(items)
+        self._position = watch.after_page(self._position, metadata.resource_version, metadata.continue_)
         if isinstance(self._position.state, watch.Watching):
-            self._replace(self._position.seen)
+            await self._replace(self._position.seen)
 
-    def _replace(self, version: str) -> None:
-        items, self._pages = self._pages, []
+    def _page(self, body: bytes) -> tuple[ListMeta, Iterable[T]]:
+        try:
+            page = self._page_decoder.decode(body)
+        except msgspec.MsgspecError:
+            # One object does not fit, or all of it: object by object shows which.
+            raw = _decoded(_PAGE, body)
+            return raw.metadata, self._objects(raw.items or [])
+        return page.metadata, page.items or []
+
+    async def _replace(self, version: str) -> None:
+        deltas, handlers = self._writer.commit(version), tuple(self._handlers)
         self._meter.lists.inc()
-        self._publish(self._writer.replace(items, version))
+        for told, delta in enumerate(deltas, 1):
+            for handler in handlers:
+                self._tell(handler, delta)
+            if told % SLICE == 0:
+                await anyio.lowlevel.checkpoint()
+        self._announce()
         self._synced.set()
 
     async def _watch(self, state: watch.Watching) -> None:
@@ -157,10 +184,7 @@ class Informer(Generic[T]):
             async with self._stream(query, seconds) as chunks:
                 splitter = LineSplitter()
                 async for chunk in chunks:
-                    for line in splitter.feed(chunk):
-                        self._take(_decoded(_EVENT, line))
-                        self._meter.events.inc()
-                        events += 1
+                    events += self._take_all(splitter.feed(chunk))
         except KubeError as error:
             now = anyio.current_time()
             await self._failed(error, watch.after_watch_error(self._position, error, now, self._jitter()))
@@ -175,29 +199,50 @@ class Informer(Generic[T]):
         idle = seconds + watch.IDLE_MARGIN_SECONDS
         return self._client.transport.stream(self._path, query=query, idle_seconds=idle)
 
-    def _take(self, event: _RawEvent) -> None:
+    def _take_all(self, lines: Sequence[bytes]) -> int:
+        """The events that arrived together; handlers hear of each at once."""
+        taken, version = 0, ""
+        try:
+            for line in lines:
+                version = self._take(line)
+                taken += 1
+        finally:
+            if taken:
+                self._position = watch.after_event(self._position, version)
+                self._meter.events.inc(taken)
+                self._announce()
+        return taken
+
+    def _take(self, line: bytes) -> str:
+        """One event; returns the version that it moves the position to."""
+        try:
+            event = self._event_decoder.decode(line)
+        except msgspec.MsgspecError:
+            return self._take_odd(_decoded(_EVENT, line))
+        if event.type not in _CHANGES:
+            return self._take_odd(_decoded(_EVENT, line))
+        self._apply(event.type, event.object)
+        return event.object.resource_version
+
+    def _take_odd(self, event: _Event[msgspec.Raw]) -> str:
+        """An event that is no change of an object, or whose object does not fit."""
         if event.type == "ERROR":
             raise status_error(_decoded(msgspec.json.Decoder(dict[str, Any]), event.object))
-        if event.type == "BOOKMARK":
-            version = _decoded(_METADATA, event.object).resource_version
-            self._writer.bookmark(version)
-            self._publish([])
-        elif event.type in ("ADDED", "MODIFIED", "DELETED"):
-            version = self._apply(event)
-        else:
+        if event.type != "BOOKMARK" and event.type not in _CHANGES:
             raise ServerError(f"a watch event of the unknown type {event.type!r}", reason="BadAnswer")
-        self._position = watch.after_event(self._position, version)
-
-    def _apply(self, event: _RawEvent) -> str:
-        item = self._fitting(event.object)
-        version = item.resource_version if item else _decoded(_METADATA, event.object).resource_version
-        item = item or self._last_good(event.object)
-        deltas: list[Delta[T]] = []
-        if item is not None:
-            deltas = self._writer.remove(item) if event.type == "DELETED" else self._writer.put(item)
+        version = _decoded(_METADATA, event.object).resource_version
+        if event.type in _CHANGES:
+            item = self._fitting(event.object) or self._last_good(event.object)
+            if item is not None:
+                self._apply(event.type, item)
         self._writer.bookmark(version)
-        self._publish(deltas)
         return version
+
+    def _apply(self, type_: str, item: T) -> None:
+        deltas = self._writer.remove(item) if type_ == "DELETED" else self._writer.put(item)
+        for delta in deltas:
+            for handler in self._handlers:
+                self._tell(handler, delta)
 
     def _objects(self, raws: Iterable[msgspec.Raw]) -> Iterable[T]:
         for raw in raws:
@@ -227,19 +272,18 @@ class Informer(Generic[T]):
         if failed.position.absent and isinstance(error, NotFound):
             if not was_absent:
                 log.info("the API server has no such kind", resource=self.resource.plural)
-            self._replace(self.store.version)
+            self._writer.begin()
+            await self._replace(self.store.version)
         elif error is not None and failed.delay:
             self._meter.failures.inc()
             log.warning("list or watch failed", resource=self.resource.plural, error=str(error))
         await anyio.sleep(failed.delay)
 
-    def _publish(self, deltas: Sequence[Delta[T]]) -> None:
-        for delta in deltas:
-            for handler in self._handlers:
-                self._tell(handler, delta)
+    def _announce(self) -> None:
         self._meter.objects.set(len(self.store))
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        changed, self._changed = self._changed, None
+        if changed is not None:
+            changed.set()
 
     def _tell(self, handler: Handler[T], delta: Delta[T]) -> None:
         try:
@@ -268,6 +312,8 @@ async def wait_all_synced(informers: Sequence[Informer[Any]], *, seconds: float 
     with anyio.move_on_after(seconds):
         for informer in informers:
             await informer.wait_synced()
+    # What the caches hold now lives as long as the process: no collection needs to look at it again.
+    gc.freeze()
     late = [informer.resource.plural for informer in informers if not informer.has_synced]
     if late:
         raise SyncTimeout(f"not synced after {seconds:g} s: {', '.join(late)}")

@@ -11,7 +11,8 @@ Non-guarantee: the store is as old as its :attr:`Store.version`; it is not the A
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 from controller.kube.objects import Object
@@ -46,7 +47,7 @@ class Store(Generic[T]):
 
     def get(self, namespace: str, name: str) -> T | None:
         """The object, or None. Objects of the cluster have the namespace ``""``."""
-        return self._content.objects.get((namespace, name))
+        return self._content.get(namespace, name)
 
     def by_index(self, index: str, value: Hashable) -> list[T]:
         """The objects that ``index`` finds under ``value``."""
@@ -55,11 +56,11 @@ class Store(Generic[T]):
     def list(self, namespace: str | None = None) -> list[T]:
         """All objects, or all of one namespace."""
         if namespace is None:
-            return [*self._content.objects.values()]
+            return [*self._content]
         return [*self._content.spaces.get(namespace, {}).values()]
 
     def __len__(self) -> int:
-        return len(self._content.objects)
+        return self._content.size
 
     def __repr__(self) -> str:
         return f"<Store of {len(self)} at version {self.version or 'none'}>"
@@ -70,26 +71,43 @@ class StoreWriter(Generic[T]):
 
     def __init__(self, indexes: Mapping[str, IndexFunction[T]] | None = None) -> None:
         self.store: Store[T] = Store(indexes)
+        self._staged = _Content[T](self.store._functions)
 
     def replace(self, items: Iterable[T], version: str) -> list[Delta[T]]:
         """Make the store hold exactly ``items``; an object whose version is the same stays as it is."""
-        store, fresh = self.store, _Content[T](self.store._functions)
-        known = store._content.objects
+        self.begin()
+        self.stage(items)
+        return [*self.commit(version)]
+
+    def begin(self) -> None:
+        """A new list begins, and whatever was staged of another is forgotten."""
+        self._staged = _Content(self.store._functions)
+
+    def stage(self, items: Iterable[T]) -> None:
+        """A part of the list; no reader sees it before :meth:`commit`."""
+        known, staged = self.store._content, self._staged
         for item in items:
-            old = known.get(key_of(item))
-            fresh.put(old if old is not None and _same(old, item) else item)
-        deltas = _difference(known, fresh.objects)
-        store._content, store.version = fresh, version
-        return deltas
+            old = known.get(item.namespace, item.name)
+            staged.put(old if old is not None and _same(old, item) else item)
+
+    def commit(self, version: str) -> Iterator[Delta[T]]:
+        """The list is complete: the store holds it from now on, in one step.
+
+        The differences are worked out as they are asked for; ask for all of them before the next change.
+        """
+        store, before = self.store, self.store._content
+        store._content, store.version = self._staged, version
+        self.begin()
+        return _difference(before, store._content)
 
     def put(self, item: T) -> list[Delta[T]]:
         """An ADDED or MODIFIED event."""
-        store = self.store
-        old = store.get(item.namespace, item.name)
+        content = self.store._content
+        old = content.get(item.namespace, item.name)
         self.bookmark(item.resource_version)
         if old is not None and (_same(old, item) or _is_older(item, old)):
             return []
-        store._content.put(item)
+        content.put(item)
         return _changed(old, item)
 
     def remove(self, item: T) -> list[Delta[T]]:
@@ -98,7 +116,7 @@ class StoreWriter(Generic[T]):
         old = self.store.get(item.namespace, item.name)
         if old is None or _is_older(item, old):
             return []
-        self.store._content.remove(key_of(item))
+        self.store._content.remove(item.namespace, item.name)
         return [Delta(item if old.uid == item.uid else old, None)]
 
     def bookmark(self, version: str) -> None:
@@ -122,48 +140,73 @@ def _changed(old: T | None, new: T) -> list[Delta[T]]:
     return [Delta(old, new)]
 
 
-def _difference(before: Mapping[Key, T], after: Mapping[Key, T]) -> list[Delta[T]]:
-    gone = [Delta(old, None) for key, old in before.items() if key not in after]
-    deltas: list[Delta[T]] = []
-    for key, new in after.items():
-        old = before.get(key)
-        if old is not new:
-            deltas += _changed(old, new)
-    # A namesake with another uid is deleted before anything is added, as the other deletions are.
-    return [*gone, *sorted(deltas, key=lambda delta: delta.new is not None)]
+def _difference(before: _Content[T], after: _Content[T]) -> Iterator[Delta[T]]:
+    """Deletions first, of a namesake with another uid as well."""
+    for old in before:
+        new = after.get(old.namespace, old.name)
+        if new is None or new.uid != old.uid:
+            yield Delta(old, None)
+    for new in after:
+        known = before.get(new.namespace, new.name)
+        if known is not new:
+            yield Delta(known if known is not None and known.uid == new.uid else None, new)
 
 
 class _Content(Generic[T]):
-    """The maps that change together."""
+    """The maps that change together. No table over all keys: it would cost 150 bytes an object."""
 
-    __slots__ = ("functions", "indexes", "objects", "spaces")
+    __slots__ = ("functions", "indexes", "size", "spaces")
 
     def __init__(self, functions: Mapping[str, IndexFunction[T]]) -> None:
         self.functions = functions
-        self.objects: dict[Key, T] = {}
+        self.size = 0
         self.spaces: dict[str, dict[str, T]] = {}
         self.indexes: dict[str, dict[Hashable, dict[Key, T]]] = {name: {} for name in functions}
 
-    def put(self, item: T) -> None:
-        # Computed before anything is touched: an index function that raises leaves all as it was.
-        places = [(name, frozenset(function(item))) for name, function in self.functions.items()]
-        key = key_of(item)
-        self.remove(key)
-        self.objects[key] = item
-        self.spaces.setdefault(item.namespace, {})[item.name] = item
-        for name, values in places:
-            for value in values:
-                self.indexes[name].setdefault(value, {})[key] = item
+    def __iter__(self) -> Iterator[T]:
+        return itertools.chain.from_iterable(map(dict.values, self.spaces.values()))
 
-    def remove(self, key: Key) -> T | None:
-        old = self.objects.pop(key, None)
+    def get(self, namespace: str, name: str) -> T | None:
+        space = self.spaces.get(namespace)
+        return None if space is None else space.get(name)
+
+    def put(self, item: T) -> None:
+        namespace, name = item.namespace, item.name
+        space = self.spaces.get(namespace)
+        old = None if space is None else space.get(name)
+        if self.functions:
+            self._index(old, item, (namespace, name))
+        if space is None:
+            space = self.spaces[namespace] = {}
+        space[name] = item
+        self.size += old is None
+
+    def remove(self, namespace: str, name: str) -> None:
+        old = self.get(namespace, name)
         if old is None:
-            return None
-        _drop(self.spaces, key[0], key[1])
-        for name, function in self.functions.items():
+            return
+        for index, function in self.functions.items():
             for value in frozenset(function(old)):
-                _drop(self.indexes[name], value, key)
-        return old
+                _drop(self.indexes[index], value, (namespace, name))
+        _drop(self.spaces, namespace, name)
+        self.size -= 1
+
+    def _index(self, old: T | None, new: T, key: Key) -> None:
+        # Computed before anything is touched: an index function that raises leaves all as it was.
+        places = [
+            (
+                self.indexes[name],
+                frozenset(function(old)) if old is not None else (),
+                frozenset(function(new)),
+            )
+            for name, function in self.functions.items()
+        ]
+        for index, before, after in places:
+            for value in before:
+                if value not in after:
+                    _drop(index, value, key)
+            for value in after:
+                index.setdefault(value, {})[key] = new
 
 
 A = TypeVar("A", bound=Hashable)
