@@ -72,6 +72,8 @@ def apply(schema: Obj, live: Obj, applied: Obj, manager: Manager, *, force: bool
         raise bad_request(
             f"associative list with keys has an element that omits key field {missing}"
         ) from None
+    except TypeError as error:
+        raise bad_request(f"associative list has an element that is no object: {error}") from None
     ownership = Ownership(live)
     others = ownership.others(manager)
     before = ownership.fields.get(manager, frozenset())

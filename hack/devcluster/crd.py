@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from hack.devcluster import rules
 from hack.devcluster.errors import Cause, forbidden_field, invalid_field, required
 from hack.devcluster.kinds import COMMON_FIELDS, Column, Kind, Version
 from hack.devcluster.models import reference
@@ -154,6 +155,7 @@ def _structure(schema: Any, path: str) -> Iterator[Cause]:
             "uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
         )
     yield from _combinations(schema, path)
+    yield from rules.faults(schema, path)
     yield from _list_map(schema, path)
     if "default" in schema:
         yield from validate(schema, schema["default"], f"{path}.default")

@@ -10,10 +10,11 @@ Objects that are handed out are shared: a caller copies before it changes one.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from hack.devcluster import builtin_rules, crd, lifecycle, metadata
+from hack.devcluster import builtin_rules, crd, lifecycle, metadata, rules
 from hack.devcluster.apply import apply
 from hack.devcluster.errors import (
     ApiStatus,
@@ -304,7 +305,8 @@ class Registry:
     def _faults(self, kind: Kind, new: Obj, old: Obj | None) -> Iterator[Cause]:
         yield from metadata.faults(new, kind, old)
         if kind.is_custom:
-            yield from validate(kind.storage.schema, new)
+            schema = kind.storage.schema
+            yield from rules.checked(schema, new, old, validate(schema, new))
         else:
             yield from builtin_rules.faults(kind, new, old)
         if kind.gr == CRDS:
@@ -316,7 +318,8 @@ class Registry:
         ownership = Ownership(new if resets else old)
         manager: Manager = (options.manager, "Update", subresource)
         has_status = "status" in kind.storage.subresources
-        ownership.track(kind.storage.schema, old, new, manager, has_status=has_status)
+        with suppress(KeyError, TypeError):  # an item without its key has no path; validation refuses it next
+            ownership.track(kind.storage.schema, old, new, manager, has_status=has_status)
         return ownership
 
     def _check_namespace(self, kind: Kind, obj: Obj) -> None:

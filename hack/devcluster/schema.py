@@ -2,8 +2,7 @@
 
 Guarantee: an unknown field is dropped (and named to whoever asks for strictness), a missing one with a
 default appears, and what breaks the schema is reported in the server's words, every fault at once.
-Non-guarantee: of string formats only date-time is checked. CEL rules (``x-kubernetes-validations``) are
-not evaluated: servers before 1.25 drop them too, so the operator may not lean on them.
+Non-guarantee: of string formats only date-time is checked. CEL rules are :mod:`rules`'s.
 """
 
 from __future__ import annotations
