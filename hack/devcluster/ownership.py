@@ -59,7 +59,9 @@ def element_of(schema: Obj, item: Any) -> str:
     properties = resolve(schema["items"]).get("properties") or {}
     keys: Obj = {}
     for name in schema["x-kubernetes-list-map-keys"]:
-        keys[name] = item[name] if name in item else properties[name]["default"]
+        keys[name] = (
+            item[name] if name in item else properties[name].get("default")
+        )  # without one, validation refuses the item
     return "k:" + json.dumps(keys, separators=(",", ":"), sort_keys=True)
 
 
