@@ -53,15 +53,13 @@ def is_atomic(schema: Obj, value: Any) -> bool:
 
 
 def element_of(schema: Obj, item: Any) -> str:
-    """The path element of one item of a list-map or set. Raises KeyError when a key is missing."""
+    """The path element of one item of a list-map or set; a missing key is null, for validation to refuse."""
     if schema["x-kubernetes-list-type"] == "set":
         return "v:" + json.dumps(item, separators=(",", ":"))
     properties = resolve(schema["items"]).get("properties") or {}
     keys: Obj = {}
     for name in schema["x-kubernetes-list-map-keys"]:
-        keys[name] = (
-            item[name] if name in item else properties[name].get("default")
-        )  # without one, validation refuses the item
+        keys[name] = item[name] if name in item else properties[name].get("default")
     return "k:" + json.dumps(keys, separators=(",", ":"), sort_keys=True)
 
 
