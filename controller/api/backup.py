@@ -373,6 +373,12 @@ class BackupSpec(Model):
         return CloudBlock.model_validate(self.cloud.as_dict() | self.storage.cloud.as_dict())
 
     @property
+    def effective_encryption(self) -> EncryptionSpec | None:
+        """``options.encryption``, when it is switched on."""
+        encryption = self.options.encryption
+        return encryption if encryption and encryption.enabled else None
+
+    @property
     def is_scheduled(self) -> bool:
         """True when a CronJob makes the runs."""
         return bool(self.schedule)

@@ -21,7 +21,15 @@ from controller.api.model import Model, Time
 INT32: JsonDict = {"format": "int32"}
 INT64: JsonDict = {"format": "int64"}
 
-CONDITION_TYPES = ("Ready", "JobCreated", "StorageReady", "SidecarReady", "TargetReady", "SpecEnforced")
+CONDITION_TYPES = (
+    "Ready",
+    "JobCreated",
+    "StorageReady",
+    "SidecarReady",
+    "TargetReady",
+    "SpecEnforced",
+    "Verified",
+)
 HISTORY_LIMIT = 20
 
 

@@ -23,28 +23,7 @@ class Gap:
     message: str
 
 
-GAPS = (
-    Gap(
-        lambda spec: bool(spec.options.encryption and spec.options.encryption.enabled),
-        refused=True,
-        reason="EncryptionNotSupported",
-        message="this version cannot encrypt yet, and makes no plain backup where encryption is asked for: "
-        "set spec.options.encryption.enabled to false, or use a version that encrypts",
-    ),
-    Gap(
-        lambda spec: spec.options.verifies,
-        refused=False,
-        reason="VerifyNotSupported",
-        message="spec.options.verifyBackup is not done by this version: artifacts are read back and hashed, "
-        "but not verified after the upload",
-    ),
-    Gap(
-        lambda spec: spec.retention is not None,
-        refused=False,
-        reason="RetentionNotEnforced",
-        message="spec.retention is not enforced by this version: all backups are kept",
-    ),
-)
+GAPS: tuple[Gap, ...] = ()
 
 
 def refusals(spec: BackupSpec) -> tuple[Gap, ...]:

@@ -23,6 +23,8 @@ JOB_CREATED = "JobCreated"
 STORAGE_READY = "StorageReady"
 TARGET_READY = "TargetReady"
 SIDECAR_READY = "SidecarReady"
+VERIFIED = "Verified"
+"""Whether the newest backup stood its verification; absent where none is asked for."""
 SPEC_ENFORCED = "SpecEnforced"
 """False while the spec asks for something that this version does not do; absent otherwise."""
 

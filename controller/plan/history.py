@@ -92,6 +92,7 @@ def _told(result: RunResult) -> dict[str, object]:
         "source": sources(result.databases) or None,
         "repository": result.repository or None,
         "manifest": result.manifest or None,
+        "verified": result.verified,
         "outcome": str(result.outcome),
         "warnings": tuple(text.one_line(warning) for warning in result.warnings),
     }

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from controller.api.backup import BackupSpec, PVCSpec
+from controller.api.backup import BackupSpec, PVCSpec, RetentionPolicy
 from controller.api.conditions import Verdict
 from controller.api.objects import Neo4jBackup, Object, PersistentVolumeClaim
 from controller.kube.resource import Resource
@@ -24,7 +24,7 @@ from controller.plan.runs import ATTEMPT, DEPLOYMENT
 from controller.plan.targets import Target
 from controller.resources import cronjob, job, labels, pvc, rbac
 from controller.resources.hashing import content_hash, is_current, with_spec_hash
-from controller.wire.messages import RunSpec, Server, StorageTarget
+from controller.wire.messages import Retention, RunSpec, Server, StorageTarget
 
 
 def rights(observed: Observed, _now: datetime, draft: Draft) -> Draft:
@@ -127,7 +127,7 @@ def claim_verdict(claim: PersistentVolumeClaim) -> Verdict:
 
 def run_spec(backup: Neo4jBackup, spec: BackupSpec, target: Target, servers: Sequence[str]) -> RunSpec:
     """What the runner is told."""
-    cloud = spec.effective_cloud
+    cloud, encryption = spec.effective_cloud, spec.effective_encryption
     return RunSpec(
         namespace=backup.namespace,
         backup=backup.name,
@@ -147,7 +147,20 @@ def run_spec(backup: Neo4jBackup, spec: BackupSpec, target: Target, servers: Seq
         compress=spec.options.compress,
         page_cache=spec.options.page_cache or "",
         verify=spec.options.verifies,
+        encryption=encryption.algorithm if encryption else "",
+        retention=_retention(spec.retention),
         additional_args=spec.options.additional_args,
+    )
+
+
+def _retention(policy: RetentionPolicy | None) -> Retention | None:
+    age = policy.max_age_duration if policy else None
+    if policy is None or (age is None and policy.max_count is None):
+        return None
+    return Retention(
+        max_age_seconds=int(age.total_seconds()) if age else 0,
+        max_count=policy.max_count or 0,
+        archive=policy.delete_policy == "Archive",
     )
 
 
@@ -162,7 +175,7 @@ def _server(target: Target, pod: str) -> Server:
 
 def runner_pod(backup: Neo4jBackup, spec: BackupSpec, target: Target, settings: Settings) -> job.RunnerPod:
     """What the runner's pod needs."""
-    cloud = spec.effective_cloud
+    cloud, encryption = spec.effective_cloud, spec.effective_encryption
     same_namespace = target.namespace == backup.namespace
     secrets = {
         item.name
@@ -176,6 +189,7 @@ def runner_pod(backup: Neo4jBackup, spec: BackupSpec, target: Target, settings: 
         image_pull_secrets=tuple(sorted(secrets)),
         claim=_container(backup, spec) if spec.storage.pvc else "",
         credentials_secret=(cloud.credentials_secret or "") if cloud else "",
+        key_secret=(encryption.key_secret or "") if encryption else "",
         log_level=settings.log_level,
     )
 

@@ -20,6 +20,7 @@ from controller.plan.draft import (
     READY,
     SPEC_ENFORCED,
     STORAGE_READY,
+    VERIFIED,
     Draft,
 )
 from controller.plan.objects import claim_verdict
@@ -188,6 +189,9 @@ def _conditions(observed: Observed, now: datetime, draft: Draft, ready: Verdict)
         verdicts[SPEC_ENFORCED] = Verdict(SPEC_ENFORCED, "False", gaps[0].reason, message)
     elif isinstance(spec, BackupSpec):
         result = result.without(SPEC_ENFORCED)
+    if isinstance(spec, BackupSpec) and not spec.options.verifies:
+        result = result.without(VERIFIED)
+        verdicts.pop(VERIFIED, None)
     for verdict in (*verdicts.values(), ready):
         result = result.with_verdict(verdict, observed.backup.generation, now)
     return result
@@ -204,11 +208,28 @@ def _evidence(observed: Observed, draft: Draft) -> Iterable[Verdict]:
         yield Verdict(JOB_CREATED, "True", "JobCreated", f"Job {newest.job.name} was made")
     elif before.get(JOB_CREATED) is None:
         yield Verdict(JOB_CREATED, "False", "NoJob", "no Job was made yet")
+    verified = _verified(draft)
+    if verified is not None:
+        yield verified
+    elif before.get(VERIFIED) is None:
+        yield Verdict(VERIFIED, "Unknown", "NotVerified", "no backup was verified yet")
     storage = _storage_evidence(observed, draft)
     if storage is not None:
         yield storage
     elif before.get(STORAGE_READY) is None:
         yield Verdict(STORAGE_READY, "Unknown", "NotTried", "the first run will tell")
+
+
+def _verified(draft: Draft) -> Verdict | None:
+    """Of the newest run that came so far as to be verified."""
+    results = (run.result for run in draft.runs if not run.is_active)
+    told = next((result for result in results if result and result.verified is not None), None)
+    if told is None:
+        return None
+    run = f"run {told.run_id}"
+    if told.verified:
+        return Verdict(VERIFIED, "True", "StoredObjects", f"{run}: every artifact was read back and is whole")
+    return Verdict(VERIFIED, "False", "VerificationFailed", one_line(f"{run}: {told.error}"))
 
 
 def _storage_evidence(observed: Observed, draft: Draft) -> Verdict | None:

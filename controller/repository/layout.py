@@ -20,6 +20,10 @@ PROBE = "probe.json"
 """Written before a run starts, to learn that writing works; one key, so that it never piles up."""
 RUNS = "runs"
 DATABASES = "databases"
+ARCHIVE = "archive"
+"""A repository of its own, in which what retention archived keeps its keys."""
+INTENTS = "intents"
+"""What is being written or removed: whatever is named here and in no manifest may go."""
 
 _ARTIFACT_TIME = re.compile(r"-(\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2})\.backup$")
 
@@ -38,6 +42,16 @@ def run_id_of(key: str) -> str | None:
     """The run that ``key`` is the manifest of; ``None`` for anything else."""
     name = key.removeprefix(f"{RUNS}/")
     return name.removesuffix(".json") if name != key and name.endswith(".json") and "/" not in name else None
+
+
+def archived(key: str) -> str:
+    """Where ``key`` is moved to by deletePolicy: Archive."""
+    return check_key(f"{ARCHIVE}/{key}")
+
+
+def intent(name: str) -> str:
+    """The note about what ``name`` writes or removes."""
+    return _key(INTENTS, f"{name}.json")
 
 
 def new_chain(full_artifact: str, run_id: str) -> str:

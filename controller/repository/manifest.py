@@ -80,7 +80,10 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """That the stored artifacts were checked after the upload, how far, and when."""
 
     level: str
+    """``StoredObjects``: every artifact was read back from the store and has the hash that it should have."""
     finished: datetime
+    failed: tuple[str, ...] = ()
+    """Databases whose artifact did not stand the check, and is no part of the backup therefore."""
 
 
 class RunManifest(Document, frozen=True, kw_only=True):
@@ -107,7 +110,16 @@ class RunManifest(Document, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
-D = TypeVar("D", RepositoryIdentity, RunManifest)
+class Intent(Document, frozen=True, kw_only=True):
+    """``intents/<name>.json``: keys that are being written, or removed."""
+
+    created: datetime
+    keys: tuple[str, ...]
+    removal: bool = False
+    """The manifests are changed already: the keys may go at once."""
+
+
+D = TypeVar("D", RepositoryIdentity, RunManifest, Intent)
 
 
 class _Version(msgspec.Struct, rename="camel"):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from controller.repository import layout
 from controller.repository.credentials import azure_settings, gcs_settings, read_files, s3_settings
+from controller.repository.encryption.codec import Encryption
+from controller.repository.encryption.codec import open_encryption as encryption_of
 from controller.repository.errors import UnsupportedStorage
 from controller.repository.store import Store
 from controller.repository.stores.azure import AzureStore
@@ -35,3 +37,8 @@ def open_store(spec: RunSpec, *, volume: Path, credentials: Path) -> Store:
             return GCSStore(gcs_settings(target, prefix, secret))
         case "azure":
             return AzureStore(azure_settings(target, prefix, secret))
+
+
+def open_encryption(spec: RunSpec, keys: Path) -> Encryption | None:
+    """How ``spec`` has its artifacts encrypted; raises ``KeyUnusable``. Never none where it was asked for."""
+    return encryption_of(spec.encryption, read_files(keys)) if spec.encryption else None

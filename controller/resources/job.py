@@ -35,6 +35,8 @@ class RunnerPod:
     claim: str = ""
     """PersistentVolumeClaim of the repository; empty for cloud storage."""
     credentials_secret: str = ""
+    key_secret: str = ""
+    """With the keys of encryption; empty when nothing is encrypted."""
     log_level: str = ""
 
 
@@ -143,6 +145,9 @@ def _mounts(pod: RunnerPod) -> list[JsonObject]:
     if pod.credentials_secret:
         path = locations.STORAGE_CREDENTIALS_DIR
         mounts.append({"name": "storage-credentials", "mountPath": path, "readOnly": True})
+    if pod.key_secret:
+        path = locations.ENCRYPTION_KEYS_DIR
+        mounts.append({"name": "encryption-keys", "mountPath": path, "readOnly": True})
     return mounts
 
 
@@ -153,4 +158,7 @@ def _volumes(pod: RunnerPod) -> list[JsonObject]:
     if pod.credentials_secret:
         secret = {"secretName": pod.credentials_secret, "defaultMode": 0o440}
         volumes.append({"name": "storage-credentials", "secret": secret})
+    if pod.key_secret:
+        secret = {"secretName": pod.key_secret, "defaultMode": 0o440}
+        volumes.append({"name": "encryption-keys", "secret": secret})
     return volumes

@@ -15,11 +15,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import anyio
+import anyio.to_thread
 import msgspec
 
 from controller.plan.source import EVERYTHING, Group
 from controller.repository import layout
+from controller.repository.encryption.codec import Encryption
 from controller.repository.errors import StoreError
+from controller.repository.intents import Intents
 from controller.repository.manifest import MissingDatabase, StoredArtifact
 from controller.repository.store import Store
 from controller.runner.channel import Channel
@@ -45,6 +48,9 @@ class Tools:
     now: Callable[[], datetime]
     uploads: anyio.Semaphore
     """How many artifacts are carried at once, whatever the number of servers: memory stays flat."""
+    intents: Intents
+    """Where a key is noted before it is written."""
+    encryption: Encryption | None = None
     persistence: Persistence = field(default_factory=Persistence)
 
 
@@ -163,16 +169,23 @@ class GroupWork:
         if not artifact.full:
             raise TransferFailed(f"{artifact.file} is a differential, which this release cannot keep")
         name, chain = _name(artifact), layout.new_chain(artifact.file, self._run_id)
+        encryption = self._tools.encryption
         try:
-            key = layout.artifact(name, chain, artifact.file)
+            key = layout.artifact(name, chain, artifact.file + (encryption.suffix if encryption else ""))
         except StoreError as error:
             raise TransferFailed(str(error)) from error
-        carried = await carry(line, artifact, self._tools.store, key, channel=channel)
+        await anyio.to_thread.run_sync(self._tools.intents.add, key)
+        stages = [encryption.encryptor()] if encryption else []
+        carried = await carry(line, artifact, self._tools.store, key, channel=channel, stages=stages)
         return StoredArtifact(
             database=name,
             key=key,
             size=carried.size,
             sha256=carried.sha256,
+            plain_size=carried.plain_size if encryption else 0,
+            plain_sha256=carried.plain_sha256 if encryption else "",
+            encryption=encryption.algorithm if encryption else "",
+            key_ids=encryption.key_ids if encryption else (),
             chain=chain,
             compressed=artifact.compressed,
             database_id=artifact.database_id,

@@ -25,7 +25,7 @@ from controller.kube.client import Client
 from controller.kube.config import load_config
 from controller.kube.errors import KubeError
 from controller.repository.errors import RepositoryError
-from controller.repository.opening import open_store
+from controller.repository.opening import open_encryption, open_store
 from controller.runner import report
 from controller.runner.dial import ExecDial
 from controller.runner.groups import unwrapped
@@ -90,6 +90,7 @@ async def _until_terminated(spec: RunSpec, run_id: str, log: Log) -> RunResult:
     credentials = locations.located(locations.STORAGE_CREDENTIALS_DIR)
     service_account = str(locations.located(locations.SERVICE_ACCOUNT_DIR))
     store = open_store(spec, volume=volume, credentials=credentials)
+    encryption = open_encryption(spec, locations.located(locations.ENCRYPTION_KEYS_DIR))
     async with Client(load_config(service_account_dir=service_account)) as client:
         world = Surroundings(
             store=store,
@@ -97,6 +98,7 @@ async def _until_terminated(spec: RunSpec, run_id: str, log: Log) -> RunResult:
             log=log,
             tracker=Tracker(run_id, log.progress, time.monotonic),
             now=_now,
+            encryption=encryption,
         )
         run = Run(spec, run_id, world)
         result: RunResult | None = None

@@ -58,6 +58,9 @@ class Tracker:
     def uploading(self, server: str, database: str, done: int, total: int) -> None:
         self._note(server, Activity("Uploading", database, done, total, server))
 
+    def verifying(self, database: str, done: int, total: int) -> None:
+        self._tell(Activity("Verifying", database, done, total))
+
     def idle(self, server: str) -> None:
         """``server`` has nothing to do any more."""
         self._servers.pop(server, None)

@@ -18,6 +18,7 @@ from controller.wire.messages import Outcome, RunResult, SavedDatabase, encode
 
 LIMIT = 4096
 """Bytes of a termination message."""
+VERIFICATION_FAILED = "VerificationFailed"
 _LONG = 500
 _SHORT = 160
 
@@ -63,11 +64,17 @@ def committed(manifest: RunManifest, location: str) -> RunResult:
         artifact_count=len(manifest.artifacts),
         size=sum(artifact.size for artifact in manifest.artifacts),
         duration_seconds=round((manifest.finished - manifest.started).total_seconds(), 3),
+        verified=None if manifest.verification is None else not manifest.verification.failed,
         transport=_transport(manifest.transport),
         warnings=manifest.warnings,
         error=error,
-        error_reason="DatabasesMissing" if error else "",
+        error_reason=_reason(manifest) if error else "",
     )
+
+
+def _reason(manifest: RunManifest) -> str:
+    lost = manifest.verification.failed if manifest.verification else ()
+    return VERIFICATION_FAILED if len(lost) == len(manifest.missing) else "DatabasesMissing"
 
 
 def failed(

@@ -17,13 +17,18 @@ from datetime import datetime
 
 import anyio
 import anyio.to_thread
+import msgspec
 
 from controller.plan.source import EVERYTHING, Choice, Group, SourcePlan, choose_sources, next_groups
 from controller.repository import catalogue
+from controller.repository.encryption.codec import Encryption
 from controller.repository.errors import RepositoryError
-from controller.repository.manifest import MissingDatabase, RunManifest, StoredArtifact
+from controller.repository.intents import Intents
+from controller.repository.manifest import MissingDatabase, RunManifest, StoredArtifact, Verification
 from controller.repository.store import Store
+from controller.repository.verify import LEVEL
 from controller.runner import report
+from controller.runner.aftermath import Aftermath, verify
 from controller.runner.dump import GroupWork, Harvest, Tools, request_for
 from controller.runner.groups import unwrapped
 from controller.runner.log import Log
@@ -48,6 +53,7 @@ class Surroundings:
     log: Log
     tracker: Tracker
     now: Callable[[], datetime]
+    encryption: Encryption | None = None
     persistence: Persistence = field(default_factory=Persistence)
 
 
@@ -96,6 +102,9 @@ class Run:
             log=world.log,
             now=world.now,
             uploads=anyio.Semaphore(PARALLEL_UPLOADS),
+            # Another pod of the same Job has a note of its own, so that neither forgets the other's keys.
+            intents=Intents(world.store, f"{run_id}-{self._started:%Y%m%dT%H%M%S%f}", world.now),
+            encryption=world.encryption,
             persistence=world.persistence,
         )
 
@@ -124,7 +133,7 @@ class Run:
         before = await anyio.to_thread.run_sync(catalogue.find_run, store, self._run_id)
         if before:
             self._world.log.info("already committed", run=self._run_id)
-            return report.committed(before, store.location)
+            return await self._settle(report.committed(before, store.location))
         spec = self._spec
         if spec.type == "DIFF":
             return self.failure("NoParentBackup", _NO_PARENT)
@@ -135,7 +144,13 @@ class Run:
         tally = _Tally()
         plan = await self._choose(tally)
         await self._save(plan.choices, tally)
-        return await self._conclude(plan, tally)
+        result = await self._conclude(plan, tally)
+        return await self._settle(result) if result.manifest else result
+
+    async def _settle(self, result: RunResult) -> RunResult:
+        world = self._world
+        aftermath = Aftermath(world.store, world.tracker, world.log, world.now)
+        return await aftermath.settle(result, self._spec.retention)
 
     async def _choose(self, tally: _Tally) -> SourcePlan:
         answers: dict[str, TopologyAnswer] = {}
@@ -205,27 +220,52 @@ class Run:
         return choice.database not in tally.saved and not (choice.is_everything and tally.saved)
 
     async def _conclude(self, plan: SourcePlan, tally: _Tally) -> RunResult:
+        lost = await self._verify(tally)
         missing = tally.missing()
         artifacts = tuple(sorted(tally.saved.values(), key=lambda one: one.database))
         if not artifacts:
             if plan.blocked:
                 return self.failure("AgentUnreachable", plan.blocked, missing)
-            reason = "NothingToSave" if not missing else "BackupFailed"
+            reason = report.VERIFICATION_FAILED if lost else "BackupFailed" if missing else "NothingToSave"
             wanted = len(plan.choices) + len(plan.refused)
             error = report.missing_error(missing, wanted) or "the deployment has no database to save"
-            return self.failure(reason, error, missing)
+            failure = self.failure(reason, error, missing)
+            return msgspec.structs.replace(failure, verified=False) if lost else failure
         self._world.tracker.enter("Committing")
-        manifest = self._manifest(artifacts, missing, tally)
-        written = await anyio.to_thread.run_sync(catalogue.commit, self._world.store, manifest)
-        return report.committed(written, self._world.store.location)
+        return await self._commit(self._manifest(artifacts, missing, tally, lost))
+
+    async def _verify(self, tally: _Tally) -> tuple[str, ...]:
+        """Take what does not stand the check out of the tally; which databases that is."""
+        if not self._spec.verify:
+            return ()
+        world = self._world
+        problems = await verify(world.store, tuple(tally.saved.values()), world.tracker, world.log)
+        for name, problem in problems.items():
+            del tally.saved[name]
+            tally.reasons.setdefault(name, []).append(f"verification failed: {problem}")
+        for name, artifact in tally.saved.items():
+            tally.saved[name] = msgspec.structs.replace(artifact, verified=True)
+        return tuple(sorted(problems))
+
+    async def _commit(self, manifest: RunManifest) -> RunResult:
+        store = self._world.store
+        written = await anyio.to_thread.run_sync(catalogue.commit, store, manifest)
+        result = report.committed(written, store.location)
+        try:
+            keys = [one.key for one in written.artifacts]
+            await anyio.to_thread.run_sync(self._tools.intents.settle, keys)
+        except RepositoryError as error:
+            # The run is committed; a note too many is removed by the next run.
+            self._world.log.warning("note not removed", error=error)
+        return result
 
     def _manifest(
-        self, artifacts: tuple[StoredArtifact, ...], missing: tuple[MissingDatabase, ...], tally: _Tally
-    ) -> RunManifest:
+        self, artifacts: tuple[StoredArtifact, ...], missing: tuple[MissingDatabase, ...], tally: _Tally,
+        lost: tuple[str, ...],
+    ) -> RunManifest:  # fmt: skip
         spec = self._spec
         warnings = list(dict.fromkeys(tally.warnings))
-        if spec.verify:
-            warnings.append("verification was asked for, and is not done by this release")
+        checked = Verification(level=LEVEL, finished=self._world.now(), failed=lost) if spec.verify else None
         return RunManifest(
             run_id=self._run_id,
             namespace=spec.namespace,
@@ -243,5 +283,6 @@ class Run:
             databases=tuple(sorted([one.database for one in artifacts] + [one.database for one in missing])),
             artifacts=artifacts,
             missing=missing,
+            verification=checked,
             warnings=tuple(warnings),
         )

@@ -54,6 +54,8 @@ class Carried:
 
     size: int
     sha256: str
+    plain_size: int
+    plain_sha256: str
 
 
 class Line:
@@ -174,7 +176,7 @@ async def carry(
     found = await anyio.to_thread.run_sync(store.head, key)
     if found.size != stored.size:
         raise Unavailable(f"{store.location}/{key} has {found.size} bytes, {stored.size} were sent")
-    return Carried(stored.size, stored.sha256)
+    return Carried(stored.size, stored.sha256, read.size, read.sha256)
 
 
 async def _in_thread(work: Callable[..., None], abort: Callable[[], None], *arguments: object) -> None:

@@ -26,6 +26,8 @@ REPOSITORY_DIR = "/backup"
 """Where the runner's pod mounts the PVC of ``storage.type: pvc``."""
 STORAGE_CREDENTIALS_DIR = "/etc/neo4j-backup/storage-credentials"
 """Where the runner's pod mounts ``credentialsSecret``: one file a key."""
+ENCRYPTION_KEYS_DIR = "/etc/neo4j-backup/encryption-keys"
+"""Where the runner's pod mounts ``encryption.keySecret``: one file a key."""
 SERVICE_ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
 TERMINATION_LOG = "/dev/termination-log"
 

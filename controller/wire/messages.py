@@ -199,6 +199,14 @@ class StorageTarget(Message, frozen=True, kw_only=True):
     """S3-compatible servers: the base URL; empty means the provider's own."""
 
 
+class Retention(Message, frozen=True, kw_only=True):
+    """What to keep; a limit that is 0 is none."""
+
+    max_age_seconds: int = 0
+    max_count: int = 0
+    archive: bool = False
+
+
 class RunSpec(Message, frozen=True, kw_only=True):
     """What one run has to do: environment variable ``BACKUP_RUN`` of the runner, JSON.
 
@@ -218,6 +226,9 @@ class RunSpec(Message, frozen=True, kw_only=True):
     compress: bool = True
     page_cache: str = ""
     verify: bool = False
+    encryption: Literal["", "AES256", "ChaCha20"] = ""
+    """Empty: artifacts are stored as Neo4j wrote them. The keys are files, mounted from the Secret."""
+    retention: Retention | None = None
     additional_args: tuple[str, ...] = ()
 
 
@@ -284,6 +295,10 @@ class RunResult(Message, frozen=True, kw_only=True):
     artifact_count: int = 0
     size: int = 0
     duration_seconds: float = 0.0
+    verified: bool | None = None
+    """Whether the stored artifacts were read back and are whole; ``None`` when that was not asked for."""
+    pruned: int = 0
+    """Artifacts that retention removed or archived after this run."""
     transport: Literal["tls", "exec"] = "tls"
     warnings: tuple[str, ...] = ()
     error: str = ""

@@ -80,6 +80,7 @@ class World:
     """By plural, namespace and name."""
     outcome: Outcome = Outcome.SUCCEEDED
     error_reason: str = ""
+    verified: bool | None = None
     mount_trouble: str = ""
     """What the kubelet says about the run's pod that waits for a volume; empty when there is none."""
     events: list[EmitEvent] = field(default_factory=list)
@@ -392,6 +393,7 @@ class World:
             duration_seconds=60.0,
             error="" if good else "no such bucket: backups" if self.error_reason else "it went wrong",
             error_reason=self.error_reason,
+            verified=self.verified,
         )
 
     def _runner(self, job: Json, state: Json) -> None:

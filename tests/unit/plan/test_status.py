@@ -110,6 +110,38 @@ def test_warnings_of_a_good_run_are_told() -> None:
     assert world.status.phase is Phase.COMPLETED
 
 
+VERIFYING = SPEC | {"options": {"verifyBackup": True}}
+
+
+def verified(world: World) -> tuple[str, str] | None:
+    condition = world.status.condition_set.get("Verified")
+    return (condition.status, condition.reason) if condition else None
+
+
+def test_verification_is_told_where_it_is_asked_for_and_only_there() -> None:
+    world = a_world(VERIFYING)
+    world.verified = True
+    world.round()
+    assert verified(world) == ("Unknown", "NotVerified")
+    world.run_to_rest()
+    assert verified(world) == ("True", "StoredObjects")
+    assert world.status.history[0].verified is True
+    world.spec, world.generation = SPEC, 2
+    world.run_to_rest()
+    assert verified(world) is None
+
+
+def test_a_failed_verification_is_a_failed_backup_in_every_report() -> None:
+    world = a_world(VERIFYING)
+    world.verified, world.outcome, world.error_reason = False, Outcome.FAILED, "VerificationFailed"
+    world.run_to_rest()
+    assert verified(world) == ("False", "VerificationFailed")
+    assert world.status.phase is Phase.FAILED
+    assert ready(world)[0] == "False"
+    assert (world.status.history[0].verified, world.status.history[0].status) == (False, "Failed")
+    assert world.status.last_success_time is None
+
+
 def test_the_job_and_its_history_appear_before_the_run_ends() -> None:
     world = running(a_world())
     assert [entry.status for entry in world.status.history] == ["Running"]

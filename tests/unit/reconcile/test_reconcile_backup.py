@@ -150,11 +150,11 @@ async def test_the_verdict_on_a_run_waits_for_its_pod_to_be_readable(tmp_path: P
 @pytest.mark.asyncio
 async def test_a_spec_that_only_the_operator_can_refuse_is_failed_with_the_remedy(tmp_path: Path) -> None:
     async with a_bench(tmp_path) as bench:
-        await bench.backup(options={"encryption": {"enabled": True, "keySecret": "keys"}})
+        await bench.backup(schedule="0 0 31 2 *")
         await bench.round()
         status = await bench.status()
         assert status["phase"] == "Failed"
-        assert "set spec.options.encryption.enabled to false" in status["message"]
+        assert "spec.schedule: never fires" in status["message"]
 
 
 @pytest.mark.asyncio

@@ -72,6 +72,18 @@ def test_what_may_be_written_is_the_claim_and_tmp() -> None:
     assert {item["name"] for item in container(job())["volumeMounts"]} == set(volumes)
 
 
+def test_the_keys_of_encryption_are_mounted_to_be_read_by_their_owner_only() -> None:
+    encrypting = job(RunnerPod(image="operator:1", key_secret="keys-of-backups"))
+    [mount] = [one for one in container(encrypting)["volumeMounts"] if one["name"] == "encryption-keys"]
+    assert mount == {
+        "name": "encryption-keys",
+        "mountPath": "/etc/neo4j-backup/encryption-keys",
+        "readOnly": True,
+    }
+    [volume] = [one for one in pod_spec(encrypting)["volumes"] if one["name"] == "encryption-keys"]
+    assert volume["secret"] == {"secretName": "keys-of-backups", "defaultMode": 0o440}
+
+
 def test_nothing_is_mounted_that_is_not_needed() -> None:
     bare = job(RunnerPod(image="operator:1"))
     assert [item["mountPath"] for item in container(bare)["volumeMounts"]] == ["/tmp"]

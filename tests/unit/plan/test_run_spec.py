@@ -1,0 +1,53 @@
+"""What the runner is told of encryption, verification and retention."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.property.plan.world import World
+from tests.unit.plan.test_status import SPEC, a_world
+
+ENCRYPTION = {"enabled": True, "keySecret": "keys", "algorithm": "ChaCha20"}
+
+
+def job_of(world: World) -> dict[str, Any]:
+    world.run_to_rest()
+    [job] = world.all("jobs")
+    found: dict[str, Any] = job["spec"]["template"]["spec"]
+    return found
+
+
+def told(change: dict[str, Any]) -> dict[str, Any]:
+    env = job_of(a_world(SPEC | change))["containers"][0]["env"]
+    found: dict[str, Any] = json.loads(next(one["value"] for one in env if one["name"] == "BACKUP_RUN"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("retention", "expected"),
+    [
+        ({"maxAge": "1h30m"}, {"maxAgeSeconds": 5400}),
+        ({"maxAge": "30d", "maxCount": 7}, {"maxAgeSeconds": 2_592_000, "maxCount": 7}),
+        ({"maxCount": 3, "deletePolicy": "Archive"}, {"maxCount": 3, "archive": True}),
+    ],
+)
+def test_the_policy_reaches_the_runner_exactly(retention: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert told({"retention": retention})["retention"] == expected
+
+
+def test_a_policy_without_limits_is_none() -> None:
+    assert "retention" not in told({"retention": {"deletePolicy": "Archive"}})
+    assert "retention" not in told({})
+
+
+def test_encryption_reaches_the_runner_with_its_keys_and_only_when_it_is_on() -> None:
+    world = a_world(SPEC | {"options": {"encryption": ENCRYPTION}})
+    pod = job_of(world)
+    assert told({"options": {"encryption": ENCRYPTION}})["encryption"] == "ChaCha20"
+    assert {one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one} == {"keys"}
+    off = {"options": {"encryption": ENCRYPTION | {"enabled": False}}}
+    assert "encryption" not in told(off)
+    assert not [one for one in job_of(a_world(SPEC | off))["volumes"] if "secret" in one]
