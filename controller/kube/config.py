@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
-
 from controller.kube.credentials import (
     BasicCredentials,
     FileCredentials,
@@ -170,6 +168,9 @@ def _merged(paths: list[Path]) -> dict[str, Any]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
+    # A pod has no kubeconfig, and need not load what reads one.
+    import yaml
+
     try:
         document = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -6,6 +6,7 @@ Non-guarantee: nothing here knows whether the server has the kind; :mod:`control
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -44,6 +45,7 @@ class Resource:
         return "/".join([self.root, *(_segment(part) for part in segments)])
 
 
+@functools.lru_cache(maxsize=4096)
 def _segment(text: str) -> str:
     # quote() leaves dots alone, and "." or ".." would be resolved away by URL normalisation.
     if text in {"", ".", ".."}:

@@ -14,7 +14,10 @@ def is_version(text: str) -> bool:
 
 def is_at_least(version: str, other: str) -> bool | None:
     """Whether ``version`` is ``other`` or newer; None when one of them cannot be compared."""
-    if not is_version(version) or not is_version(other):
+    # Inline and not is_version(), twice a call and twice an event: this is the store's busiest line.
+    if not (version.isdecimal() and other.isdecimal() and version.isascii() and other.isascii()):
+        return None
+    if version[0] == "0" or other[0] == "0":
         return None
     # Longer decimal numbers without leading zeros are greater: no conversion, whatever the size.
     return (len(version), version) >= (len(other), other)

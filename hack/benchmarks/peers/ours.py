@@ -18,7 +18,7 @@ from controller.kube.client import Client
 from controller.kube.config import ClusterConfig
 from controller.kube.controller import Done, run_workers
 from controller.kube.credentials import BasicCredentials
-from controller.kube.informer import Informer
+from controller.kube.informer import Informer, wait_all_synced
 from controller.kube.resource import Resource
 from controller.kube.workqueue import WorkQueue
 from hack.benchmarks import objects, talk
@@ -57,7 +57,7 @@ class Peer:
             talk.say("watched", events=self._events, cached=len(self.informer.store), queued=ready)
 
     async def synced(self) -> None:
-        await self.informer.wait_synced()
+        await wait_all_synced([self.informer])
         ready = self.queue.statistics().ready
         talk.say("synced", cached=len(self.informer.store), queued=ready)
 
