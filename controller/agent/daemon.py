@@ -18,7 +18,7 @@ from types import FrameType
 
 import msgspec
 
-from controller.agent import handwritten
+from controller.agent import chains, handwritten
 from controller.agent.clock import now_text
 from controller.agent.dump import perform
 from controller.agent.journal import Journal
@@ -139,6 +139,7 @@ class Daemon:
             return
         self._next_sweep = time.monotonic() + SWEEP_SECONDS
         now = time.time()
+        chains.sweep(self.places, now, say)
         for run_id in self.journal.known() - set(self.journal.waiting()):
             age = self.journal.age_seconds(run_id, now)
             directory = self.places.run_directory(run_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from controller.agent.places import STAGING, Places
+from controller.agent.places import CHAINS, STAGING, Places
 from controller.wire.locations import BACKUPS_DIR, DATA_DIR, located
 from controller.wire.messages import BackupRequest
 
@@ -42,7 +42,7 @@ def below_backups(path: str) -> PurePosixPath:
     pure = PurePosixPath(path)
     is_inside = pure.is_relative_to(BACKUPS_DIR) and ".." not in pure.parts
     relative = pure.relative_to(BACKUPS_DIR) if is_inside else PurePosixPath()
-    if not relative.parts or relative.parts[0] == STAGING or not path.isprintable():
+    if not relative.parts or relative.parts[0] in {STAGING, CHAINS} or not path.isprintable():
         raise Refused(
             f"path {path!r} is refused: write a directory below {BACKUPS_DIR}, "
             f"for example {BACKUPS_DIR}/today"

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
-from controller.agent import space
+from controller.agent import chains, space
 from controller.agent.clock import now_text
 from controller.agent.destination import Refused, container_path, prepare, prepare_temporary
 from controller.agent.lock import JVM_LOCK, Busy, Held, held
@@ -34,13 +35,14 @@ from controller.agent.verdict import Call, Evidence, Verdict, judge
 from controller.agent.workshop import Workshop, neo4j_version
 from controller.neo4j import commands, names
 from controller.neo4j.arguments import Extra, parse_arguments
+from controller.neo4j.chains import Link, why_full
 from controller.neo4j.inspect import Inspected, parse_inspect
 from controller.neo4j.memory import MemoryPlan, plan_memory
 from controller.neo4j.names import ALL
 from controller.neo4j.output import last_error
 from controller.neo4j.quantity import BadSize, human, parse_size
 from controller.neo4j.versions import Version
-from controller.wire.messages import AgentStatus, BackupRequest, RunState
+from controller.wire.messages import AgentStatus, Artifact, BackupRequest, RunState
 
 __all__ = ["Busy", "Interrupted", "perform"]
 
@@ -62,12 +64,29 @@ class _Job:
     destination: Path
     temporary: Path
 
+    reasons: Mapping[str, str]
+    """Why each database of a chain gets a FULL backup; empty for one that continues its chain."""
+
+    @property
+    def calls(self) -> list[tuple[str, ...]]:
+        """Apart: those that continue their chains, and those that begin one."""
+        if not self.request.chain:
+            return commands.split_calls(self.databases)
+        fresh = tuple(name for name in self.databases if self.reasons.get(name, "*"))
+        old = tuple(name for name in self.databases if name not in fresh)
+        return [call for group in (fresh, old) if group for call in commands.split_calls(group)]
+
+    def type_of(self, databases: tuple[str, ...]) -> commands.BackupType:
+        if self.request.chain and any(self.reasons.get(name, "*") for name in databases):
+            return "FULL"
+        return self.request.type
+
     def command(self, databases: tuple[str, ...]) -> commands.Backup:
         return commands.Backup(
             databases=databases,
             to_path=str(self.destination),
             temp_path=str(self.temporary),
-            type=self.request.type,
+            type=self.type_of(databases),
             from_addresses=self.addresses,
             compress=self.request.compress,
             page_cache=self.memory.page_cache,
@@ -167,7 +186,39 @@ def _decide(
         addresses=_addresses(request, workshop),
         destination=destination,
         temporary=temporary,
+        reasons=_open_chains(request, databases, version, workshop, destination),
     )
+
+
+def _open_chains(
+    request: BackupRequest, databases: tuple[str, ...], version: Version, workshop: Workshop, to: Path
+) -> dict[str, str]:
+    """Why each database gets a FULL backup; the chains of the others are laid out in ``to``."""
+    if request.chain and request.type == "DIFF" and databases == (ALL,):
+        raise Refused("a DIFF backup needs the names of its databases, and the DBMS could not be asked")
+    if not request.chain or databases == (ALL,):
+        return {}
+    parents = {parent.database: parent for parent in request.parents}
+    reasons = {}
+    for name in databases:
+        parent = parents.get(name)
+        link = None
+        if parent:
+            link = Link(parent.file, parent.database_id, parent.full, parent.lowest_tx, parent.highest_tx)
+        kept = chains.load(workshop.places, request.chain, name)
+        # only AUTO begins a new chain by itself
+        longest = request.max_chain_length if request.type == "AUTO" else 0
+        reasons[name] = why_full(kept, link, str(version), longest)
+        if request.type == "FULL":
+            reasons[name] = "a FULL backup was asked for"
+        if request.type == "DIFF" and reasons[name]:
+            raise Refused(
+                f"{name}: a DIFF backup is not possible: {reasons[name]}; "
+                "set options.backupType to AUTO or FULL"
+            )
+        if not reasons[name]:
+            chains.lend(workshop.places, request.chain, name, to)
+    return reasons
 
 
 def _page_cache(text: str) -> int | None:
@@ -200,7 +251,7 @@ def _bench(job: _Job, workshop: Workshop, admin: str, lock: Held) -> _Bench:
 
 def _run(job: _Job, bench: _Bench) -> Verdict:
     before = _files(job.destination)
-    calls = [_call(job, bench, databases) for databases in commands.split_calls(job.databases)]
+    calls = [_call(job, bench, databases) for databases in job.calls]
     bench.meter.write("inspecting")
     added = {name: size for name, size in _files(job.destination).items() if name not in before}
     evidence = Evidence(
@@ -210,7 +261,28 @@ def _run(job: _Job, bench: _Bench) -> Verdict:
         files=added,
         store_sizes=space.store_sizes(bench.workshop.places),
     )
-    return judge(evidence)
+    return _explained(judge(evidence), job)
+
+
+def _explained(verdict: Verdict, job: _Job) -> Verdict:
+    """The reason goes to each FULL artifact that AUTO would rather have had differential."""
+    if job.request.type != "AUTO" or not job.request.chain:
+        return verdict
+    parents = {parent.database: parent for parent in job.request.parents}
+
+    def reason(artifact: Artifact) -> str:
+        known = job.reasons.get(artifact.database, "its name was not known beforehand")
+        parent = parents.get(artifact.database)
+        if known or parent is None:
+            return known
+        if parent.database_id != artifact.database_id:
+            return "the database id changed: it was dropped, restored or made anew"
+        return "the server has not the transaction logs any more that a differential needs"
+
+    artifacts = tuple(
+        msgspec.structs.replace(one, why_full=reason(one)) if one.full else one for one in verdict.artifacts
+    )
+    return replace(verdict, artifacts=artifacts)
 
 
 def _call(job: _Job, bench: _Bench, databases: tuple[str, ...]) -> Call:

@@ -10,6 +10,7 @@ from pathlib import Path
 from controller.wire.locations import BACKUPS_DIR, DATA_DIR, REQUESTS_DIR, located
 
 STAGING = ".staging"
+CHAINS = ".chains"
 
 
 @dataclass(frozen=True, slots=True)

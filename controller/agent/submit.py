@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 
+from controller.agent import chains
 from controller.agent.answers import answer, complain, read_line
 from controller.agent.handwritten import PREFIX
 from controller.agent.journal import Journal, is_run_id
@@ -29,14 +31,20 @@ def submit() -> int:
     return 0
 
 
-def release(run_id: str) -> int:
-    """Remove a finished run's artifacts and files; a run that nobody knows is released already."""
+def release(run_id: str, committed: Sequence[str] = ()) -> int:
+    """Remove a finished run's artifacts and files; a run that nobody knows is released already.
+
+    The files that were ``committed`` become the open chains first; all others are no parents, ever.
+    """
     if not is_run_id(run_id):
         return complain(f"{run_id!r} is no run id", 64)
     places = default_places()
     journal = Journal(places.requests)
     if journal.state(run_id) is RunState.RUNNING:
         return complain(f"run {run_id} is being dumped")
+    request, status = journal.request(run_id), journal.status(run_id)
+    if request and status and request.chain:
+        chains.advance(places, request.chain, status, committed)
     remove_tree(places.run_directory(run_id))
     journal.forget(run_id)
     return 0

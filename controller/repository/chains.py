@@ -45,6 +45,16 @@ def by_database(runs: Iterable[RunManifest]) -> dict[str, tuple[Saved, ...]]:
     return {name: tuple(items) for name, items in sorted(found.items())}
 
 
+def newest_by_database(runs: Iterable[RunManifest]) -> dict[str, StoredArtifact]:
+    """What the next differential of each database continues: its newest artifact that holds anything."""
+    found = by_database(runs)
+    heads = (
+        (name, next((one for one in reversed(items) if not one.is_empty), None))
+        for name, items in found.items()
+    )
+    return {name: head.artifact for name, head in heads if head}
+
+
 def needs(item: Saved, earlier: Sequence[Saved]) -> tuple[Saved, ...]:
     """What must be kept as long as ``item`` is; ``earlier`` is its database's, oldest first."""
     if item.is_full:

@@ -58,6 +58,8 @@ class StoredArtifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     parent_chain: str = ""
     """The chain that a differential artifact continues; empty for a full one."""
     full: bool = True
+    why_full: str = ""
+    """Why AUTO did not continue a chain; empty for a differential, and where FULL was asked for."""
     compressed: bool = True
     database_id: str = ""
     lowest_tx: int = 0

@@ -2,7 +2,8 @@
 
 Guarantee: every database of the group ends as a stored artifact or with the reason why not; an
 unsolicited artifact is not stored. The same request always has the same id on the agent, so that a
-runner that was replaced joins the dump that is going on. The staging is released whatever happened.
+runner that was replaced joins the dump that is going on. The staging is left to whoever commits the run,
+to be released with what was committed.
 
 Non-guarantee: an agent that cannot be reached for the release removes the staging by its own rules.
 """
@@ -10,7 +11,7 @@ Non-guarantee: an agent that cannot be reached for the release removes the stagi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -18,9 +19,10 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from controller.neo4j.chains import Link, continues
 from controller.plan.source import EVERYTHING, Group
 from controller.repository import layout
-from controller.repository.encryption.codec import Encryption
+from controller.repository.encryption.codec import Encryption, plain_name
 from controller.repository.errors import StoreError
 from controller.repository.intents import Intents
 from controller.repository.manifest import MissingDatabase, StoredArtifact
@@ -32,7 +34,15 @@ from controller.runner.log import Log
 from controller.runner.progress import Tracker
 from controller.runner.session import AgentSession, SessionError
 from controller.runner.transfer import Line, Persistence, carry, open_line
-from controller.wire.messages import AgentStatus, Artifact, BackupRequest, RunSpec, RunState, encode
+from controller.wire.messages import (
+    AgentStatus,
+    Artifact,
+    BackupRequest,
+    ChainParent,
+    RunSpec,
+    RunState,
+    encode,
+)
 
 RELEASE_SECONDS = 20.0
 TICK_SECONDS = 1.0
@@ -72,33 +82,51 @@ class Harvest:
         self.missing.append(MissingDatabase(database=database, reason=reason))
 
 
-def request_for(spec: RunSpec, databases: tuple[str, ...], run_id: str) -> BackupRequest:
+def request_for(
+    spec: RunSpec, databases: tuple[str, ...], run_id: str, parents: Mapping[str, StoredArtifact]
+) -> BackupRequest:
     """The request and its id, which is derived from all that it asks for."""
     request = BackupRequest(
-        # The staging is this run's own, so there is nothing that a differential could continue: AUTO would
-        # look for a parent, warn that there is none, and make a full one all the same.
-        type="FULL",
+        type=spec.type,
         databases=() if EVERYTHING in databases else databases,
         compress=spec.compress,
         page_cache=spec.page_cache,
         additional_args=spec.additional_args,
+        # A backup that is always FULL needs no copy of its chain on the database's own volume.
+        chain="" if spec.type == "FULL" else spec.backup_uid,
+        parents=tuple(_parent(parents[name]) for name in databases if name in parents),
+        max_chain_length=spec.max_chain_length,
     )
     digest = hashlib.sha256(encode(request)).hexdigest()[:8]
     return msgspec.structs.replace(request, run_id=f"{run_id}-{digest}")
 
 
+def _parent(artifact: StoredArtifact) -> ChainParent:
+    return ChainParent(
+        database=artifact.database,
+        file=plain_file(artifact),
+        database_id=artifact.database_id,
+        full=artifact.full,
+        lowest_tx=artifact.lowest_tx,
+        highest_tx=artifact.highest_tx,
+    )
+
+
 class GroupWork:
-    """A group on its server. ``roles`` says in which role the server holds each database."""
+    """A group on its server. ``roles`` says in which role the server holds each database, ``parents``
+    which stored artifact a differential of it continues."""
 
     def __init__(
-        self, group: Group, roles: Mapping[str, str], session: AgentSession, run_id: str, tools: Tools
-    ) -> None:
+        self, group: Group, roles: Mapping[str, str], session: AgentSession, run_id: str, tools: Tools,
+        parents: Mapping[str, StoredArtifact] | None = None,
+    ) -> None:  # fmt: skip
         self._wanted = set(group.databases)
         self._takes_all = EVERYTHING in group.databases
         self._roles = roles
         self._session = session
         self._run_id = run_id
         self._tools = tools
+        self._parents = parents or {}
         self._harvest = Harvest()
 
     async def work_off(self, request: BackupRequest) -> Harvest:
@@ -112,7 +140,6 @@ class GroupWork:
                 self._miss(name, str(error))
         finally:
             self._tools.tracker.idle(self._session.name)
-            await self._release(request.run_id)
         return self._harvest
 
     async def _dump(self, request: BackupRequest) -> AgentStatus:
@@ -162,14 +189,20 @@ class GroupWork:
             self._miss(name, str(error))
             return
         self._harvest.saved.append(stored)
+        if stored.why_full and name in self._parents:
+            self._harvest.warnings.append(f"{name}: FULL instead of DIFF: {stored.why_full}")
         tools.tracker.databases_done += 1
         tools.log.info("stored", key=stored.key, size=stored.size, sha256=stored.sha256, via=line.transport)
 
     async def _store(self, line: Line, artifact: Artifact, channel: Channel) -> StoredArtifact:
-        if not artifact.full:
-            raise TransferFailed(f"{artifact.file} is a differential, which this release cannot keep")
-        name, chain = _name(artifact), layout.new_chain(artifact.file, self._run_id)
+        name = _name(artifact)
+        parent = None if artifact.full else self._parents.get(name)
+        if parent is None and not artifact.full:
+            raise TransferFailed(f"{artifact.file} is a differential, and the repository has no parent of it")
+        if parent and not continues(_link(artifact), _link(parent)):
+            raise TransferFailed(f"{artifact.file} does not continue {parent.key}")
         encryption = self._tools.encryption
+        chain = parent.chain if parent else layout.new_chain(artifact.file, self._run_id)
         try:
             key = layout.artifact(name, chain, artifact.file + (encryption.suffix if encryption else ""))
         except StoreError as error:
@@ -187,6 +220,9 @@ class GroupWork:
             encryption=encryption.algorithm if encryption else "",
             key_ids=encryption.key_ids if encryption else (),
             chain=chain,
+            parent_chain=parent.chain if parent else "",
+            full=artifact.full,
+            why_full=artifact.why_full,
             compressed=artifact.compressed,
             database_id=artifact.database_id,
             lowest_tx=artifact.lowest_tx,
@@ -215,13 +251,23 @@ class GroupWork:
     def _miss(self, database: str, reason: str) -> None:
         self._harvest.miss(database, f"{self._session.name}: {reason}")
 
-    async def _release(self, run_id: str) -> None:
-        """Also when cancelled: staging is on the database's own volume."""
-        with anyio.move_on_after(RELEASE_SECONDS, shield=True):
-            try:
-                await self._session.release(run_id)
-            except SessionError as error:
-                self._tools.log.warning("staging not released", server=self._session.name, error=error)
+
+async def release(session: AgentSession, run_id: str, committed: Sequence[str], log: Log) -> None:
+    """Also when cancelled: staging is on the database's own volume."""
+    with anyio.move_on_after(RELEASE_SECONDS, shield=True):
+        try:
+            await session.release(run_id, committed)
+        except SessionError as error:
+            log.warning("staging not released", server=session.name, error=error)
+
+
+def plain_file(artifact: StoredArtifact) -> str:
+    """The name that the agent knows the artifact by."""
+    return plain_name(artifact.key.rpartition("/")[2])
+
+
+def _link(one: Artifact | StoredArtifact) -> Link:
+    return Link("", one.database_id, one.full, one.lowest_tx, one.highest_tx)
 
 
 def _name(artifact: Artifact) -> str:

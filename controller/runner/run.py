@@ -21,6 +21,7 @@ import msgspec
 
 from controller.plan.source import EVERYTHING, Choice, Group, SourcePlan, choose_sources, next_groups
 from controller.repository import catalogue
+from controller.repository.chains import newest_by_database
 from controller.repository.encryption.codec import Encryption
 from controller.repository.errors import RepositoryError
 from controller.repository.intents import Intents
@@ -29,7 +30,7 @@ from controller.repository.store import Store
 from controller.repository.verify import LEVEL
 from controller.runner import report
 from controller.runner.aftermath import Aftermath, verify
-from controller.runner.dump import GroupWork, Harvest, Tools, request_for
+from controller.runner.dump import GroupWork, Harvest, Tools, plain_file, release, request_for
 from controller.runner.groups import unwrapped
 from controller.runner.log import Log
 from controller.runner.progress import Tracker
@@ -39,8 +40,8 @@ from controller.wire.messages import RunResult, RunSpec, Server, TopologyAnswer,
 
 PARALLEL_UPLOADS = 2
 _NO_PARENT = (
-    "a DIFF backup continues a chain whose newest artifact is still on its server, and this release keeps "
-    "none there: set options.backupType to AUTO or FULL"
+    "a DIFF backup continues a chain, and the repository holds no backup yet: set options.backupType to "
+    "AUTO or FULL"
 )
 
 
@@ -96,6 +97,9 @@ class Run:
         self._world = world
         self._started = world.now()
         self._sessions = {server.pod: world.connect(server) for server in spec.servers}
+        self._parents: dict[str, StoredArtifact] = {}
+        self._staged: list[tuple[str, str, frozenset[str]]] = []
+        """Pod, run id on its agent, and the files that were stored from there."""
         self._tools = Tools(
             store=world.store,
             tracker=world.tracker,
@@ -135,22 +139,36 @@ class Run:
             self._world.log.info("already committed", run=self._run_id)
             return await self._settle(report.committed(before, store.location))
         spec = self._spec
-        if spec.type == "DIFF":
-            return self.failure("NoParentBackup", _NO_PARENT)
         await anyio.to_thread.run_sync(
             catalogue.prepare, store, spec.namespace, spec.backup, spec.backup_uid, self._started
         )
+        if spec.type != "FULL":
+            found = await anyio.to_thread.run_sync(catalogue.read, store)
+            self._parents = newest_by_database(found.runs)
+        if spec.type == "DIFF" and not self._parents:
+            return self.failure("NoParentBackup", _NO_PARENT)
         tracker.enter("Resolving", "asking the agents which server holds what")
         tally = _Tally()
         plan = await self._choose(tally)
-        await self._save(plan.choices, tally)
-        result = await self._conclude(plan, tally)
+        committed: frozenset[str] = frozenset()
+        try:
+            await self._save(plan.choices, tally)
+            result = await self._conclude(plan, tally)
+            if result.manifest:
+                committed = frozenset(plain_file(one) for one in tally.saved.values())
+        finally:
+            await self._release_all(committed)
         return await self._settle(result) if result.manifest else result
 
     async def _settle(self, result: RunResult) -> RunResult:
         world = self._world
         aftermath = Aftermath(world.store, world.tracker, world.log, world.now)
         return await aftermath.settle(result, self._spec.retention)
+
+    async def _release_all(self, committed: frozenset[str]) -> None:
+        """Only now: what was dumped continues a chain when the repository has it, and never before."""
+        for pod, run_id, files in self._staged:
+            await release(self._sessions[pod], run_id, sorted(files & committed), self._world.log)
 
     async def _choose(self, tally: _Tally) -> SourcePlan:
         answers: dict[str, TopologyAnswer] = {}
@@ -212,8 +230,16 @@ class Run:
             for candidate in choice.candidates
             if candidate.pod == group.pod
         }
-        work = GroupWork(group, roles, self._sessions[group.pod], self._run_id, self._tools)
-        tally.add(group, await work.work_off(request_for(self._spec, group.databases, self._run_id)))
+        session = self._sessions[group.pod]
+        work = GroupWork(group, roles, session, self._run_id, self._tools, self._parents)
+        request = request_for(self._spec, group.databases, self._run_id, self._parents)
+        files: frozenset[str] = frozenset()
+        try:
+            harvest = await work.work_off(request)
+            files = frozenset(plain_file(one) for one in harvest.saved)
+            tally.add(group, harvest)
+        finally:
+            self._staged.append((group.pod, request.run_id, files))
 
     def _is_pending(self, choice: Choice, tally: _Tally) -> bool:
         # The choice of everything has no artifact of its own name: it is done once something was saved.

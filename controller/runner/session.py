@@ -11,7 +11,7 @@ its dump may still finish; the staging of such a run is the agent's own to clean
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -105,8 +105,8 @@ class AgentSession(Protocol):
         """The artifact's bytes from ``offset`` on. A cut may look like an early end: count."""
         ...
 
-    async def release(self, run_id: str) -> None:
-        """Let the agent remove the staging of a run."""
+    async def release(self, run_id: str, committed: Sequence[str] = ()) -> None:
+        """Let the agent remove the staging of a run; the files that were committed continue their chains."""
         ...
 
 
@@ -178,8 +178,9 @@ class VerbSession:
         async with self._dial("fetch", run_id, file, str(offset)) as conversation:
             yield self._bytes(_Output(conversation))
 
-    async def release(self, run_id: str) -> None:
-        await self._again_until_said(lambda: self._ask(b"", "release", run_id))
+    async def release(self, run_id: str, committed: Sequence[str] = ()) -> None:
+        kept = ("committed", *committed) if committed else ()
+        await self._again_until_said(lambda: self._ask(b"", "release", run_id, *kept))
 
     async def _submit(self, line: bytes) -> Accepted:
         accepted = await self._answer(Accepted, line + b"\n", "submit")

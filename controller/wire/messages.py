@@ -26,6 +26,17 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 # --- runner → agent ------------------------------------------------------------------------------
 
 
+class ChainParent(Message, frozen=True, kw_only=True):
+    """The newest artifact of a database that the repository holds and that is not empty."""
+
+    database: str
+    file: str
+    database_id: str
+    full: bool
+    lowest_tx: int
+    highest_tx: int
+
+
 class BackupRequest(Message, frozen=True, kw_only=True):
     """What ``submit`` reads from standard input, and what ``<run-id>.request`` holds.
 
@@ -49,6 +60,12 @@ class BackupRequest(Message, frozen=True, kw_only=True):
     """Kubernetes or Neo4j byte size; empty lets the agent compute it from the cgroup's limit."""
     include_metadata: str = "all"
     additional_args: tuple[str, ...] = ()
+    chain: str = ""
+    """Whose open chains to continue, and to keep once the run is committed: the backup's uid."""
+    parents: tuple[ChainParent, ...] = ()
+    """What a differential may continue; a database that is not named here gets a FULL backup."""
+    max_chain_length: int = 0
+    """Artifacts of a chain after which AUTO begins a new one; 0 means without end."""
 
 
 class ServeRequest(Message, frozen=True, kw_only=True):
@@ -97,6 +114,8 @@ class Artifact(Message, frozen=True, kw_only=True):
     recovered: bool | None = None
     """``None`` where this version of Neo4j does not say (before 2025.06)."""
     store_size: int = 0
+    why_full: str = ""
+    """Why this is no differential although one would have been taken if possible."""
 
 
 class DatabaseFailure(Message, frozen=True, kw_only=True):
@@ -230,6 +249,7 @@ class RunSpec(Message, frozen=True, kw_only=True):
     """Empty: artifacts are stored as Neo4j wrote them. The keys are files, mounted from the Secret."""
     retention: Retention | None = None
     additional_args: tuple[str, ...] = ()
+    max_chain_length: int = 14
 
 
 # --- runner → operator ---------------------------------------------------------------------------

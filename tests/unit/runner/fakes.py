@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -69,6 +69,7 @@ class FakeAgent:
     submit_states: list[RunState] = field(default_factory=list)
     requests: list[BackupRequest] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
+    committed: list[str] = field(default_factory=list)
     ranges: list[int] = field(default_factory=list)
     """Offsets that were asked for, over TLS and exec."""
     listeners: int = 0
@@ -116,8 +117,9 @@ class FakeAgent:
         self.ranges.append(offset)
         yield self._bytes(file, offset)
 
-    async def release(self, run_id: str) -> None:
+    async def release(self, run_id: str, committed: Sequence[str] = ()) -> None:
         self._check()
+        self.committed += committed
         self.released.append(run_id)
 
     async def _bytes(self, file: str, offset: int) -> AsyncIterator[bytes]:

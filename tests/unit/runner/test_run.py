@@ -237,10 +237,19 @@ async def test_a_differential_without_a_parent_says_what_to_ask_for() -> None:
     assert all(not agent.requests for agent in world.agents.values())
 
 
-async def test_auto_asks_for_what_it_will_get() -> None:
+async def test_auto_names_the_newest_artifact_as_the_parent_once_there_is_one() -> None:
     world = World()
     await world.run()
-    assert [request.type for request in world.agents["graph-2"].requests] == ["FULL"]
+    await world.run("1f4d2c3b-1111-2222-3333-444444444444")
+    first, second = world.agents["graph-2"].requests
+    assert (first.type, first.chain, first.parents) == ("AUTO", "uid", ())
+    assert [(one.database, one.highest_tx) for one in second.parents] == [("orders", 9)]
+
+
+async def test_only_what_was_committed_continues_a_chain() -> None:
+    world = World()
+    await world.run()
+    assert world.agents["graph-2"].committed == ["orders-2026-03-01T12-00-00.backup"]
 
 
 async def test_an_unknown_database_leaves_a_partial_run_that_says_so() -> None:
