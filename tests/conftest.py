@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+# Before any test: Hypothesis asks the garbage collector who holds trio's generator, and the collector does
+# not tell of what a synced cache froze.
+import hypothesis  # noqa: F401
 import pytest
 
 from tests.support.control_plane import KINDS, ControlPlane, Unavailable, started

@@ -3,7 +3,8 @@
 Guarantee: once synced, the store follows the server until :meth:`Informer.run` is cancelled; handlers
 run after the store was changed and see one call for every difference, so that whoever replays them ends
 with the store's content. A kind that the server does not have is empty and synced, and appears later.
-No answer of the server ends ``run``. An object that does not fit its type is left out, or kept in its
+No answer of the server ends ``run``. With ``streamed`` the collection comes as the beginning of a watch
+where the server can do that, else in pages. An object that does not fit its type is left out, or kept in its
 last good form, and logged: one odd object cannot hide the others.
 
 Non-guarantee: intermediate states are skipped, and there is no order across objects. Handlers must not
@@ -24,7 +25,7 @@ import structlog
 
 from controller.kube import chance, metrics, watch
 from controller.kube.client import Client, ListMeta, selectors
-from controller.kube.errors import KubeError, NotFound, ServerError, status_error
+from controller.kube.errors import ApiError, Gone, KubeError, NotFound, ServerError, status_error
 from controller.kube.lines import LineSplitter
 from controller.kube.objects import KubeObject, Object
 from controller.kube.resource import Resource
@@ -60,6 +61,8 @@ _PAGE = msgspec.json.Decoder(_Page[msgspec.Raw])
 _EVENT = msgspec.json.Decoder(_Event[msgspec.Raw])
 _CHANGES = frozenset({"ADDED", "MODIFIED", "DELETED"})
 _METADATA = msgspec.json.Decoder(KubeObject)
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+"""The annotation of the bookmark that ends the beginning of a streamed list."""
 
 
 class Informer(Generic[T]):
@@ -75,6 +78,7 @@ class Informer(Generic[T]):
         label_selector: str | None = None,
         field_selector: str | None = None,
         indexes: Mapping[str, IndexFunction[T]] | None = None,
+        streamed: bool = False,
         jitter: chance.Jitter = chance.jitter,
     ) -> None:
         if "managed_fields" in getattr(type_, "__struct_fields__", ()):
@@ -88,7 +92,7 @@ class Informer(Generic[T]):
         self._event_decoder: msgspec.json.Decoder[_Event[T]] = msgspec.json.Decoder(_Event[wanted])
         self._writer: StoreWriter[T] = StoreWriter(indexes)
         self._handlers: list[Handler[T]] = []
-        self._position = watch.Position()
+        self._position = watch.start(streams=streamed)
         self._meter = metrics.InformerMeter(resource.plural)
         self._synced = anyio.Event()
         self._changed: anyio.Event | None = None
@@ -176,13 +180,14 @@ class Informer(Generic[T]):
         self._announce()
         self._synced.set()
 
-    async def _watch(self, state: watch.Watching) -> None:
+    async def _watch(self, state: watch.Watching | watch.Streaming) -> None:
         seconds = watch.watch_seconds(self._jitter())
-        query = [*self._selectors, *watch.watch_query(state, seconds)]
         opened, events = anyio.current_time(), 0
         try:
-            async with self._stream(query, seconds) as chunks:
+            async with self._stream(watch.opening_query(state, seconds), seconds) as chunks:
                 splitter = LineSplitter()
+                if isinstance(state, watch.Streaming):
+                    events += await self._begin(chunks, splitter)
                 async for chunk in chunks:
                     events += self._take_all(splitter.feed(chunk))
         except KubeError as error:
@@ -193,11 +198,53 @@ class Informer(Generic[T]):
         failed = watch.after_watch_end(self._position, opened, events, now, self._jitter())
         await self._failed(None, failed)
 
+    async def _begin(self, chunks: AsyncIterator[bytes], splitter: LineSplitter) -> int:
+        """Collect up to the mark, show it in one step, and take what came along behind it."""
+        self._writer.begin()
+        while True:
+            try:
+                with anyio.fail_after(watch.INITIAL_IDLE_SECONDS):
+                    chunk = await anext(chunks, None)
+            except TimeoutError:
+                raise ServerError("the initial events stopped before their end") from None
+            if chunk is None:
+                return 0
+            lines = splitter.feed(chunk)
+            for place, line in enumerate(lines, 1):
+                version = self._take_initial(line)
+                if version:
+                    self._position = watch.after_initial_events(self._position, version)
+                    await self._replace(version)
+                    return self._take_all(lines[place:])
+
+    def _take_initial(self, line: bytes) -> str:
+        """One event before the mark; the mark's version, and nothing for all others."""
+        try:
+            event = self._event_decoder.decode(line)
+        except msgspec.MsgspecError:
+            return self._take_odd_initial(_decoded(_EVENT, line))
+        if event.type in ("ADDED", "MODIFIED"):
+            self._writer.stage((event.object,))
+            return ""
+        return self._take_odd_initial(_decoded(_EVENT, line))
+
+    def _take_odd_initial(self, event: _Event[msgspec.Raw]) -> str:
+        if event.type in ("ADDED", "MODIFIED"):
+            self._writer.stage(self._objects([event.object]))
+            return ""
+        if event.type == "DELETED":
+            self._writer.unstage(_decoded(_METADATA, event.object))
+            return ""
+        if event.type == "BOOKMARK":
+            metadata = _decoded(_METADATA, event.object).metadata
+            return metadata.resource_version if INITIAL_EVENTS_END in (metadata.annotations or {}) else ""
+        raise _refused(event)
+
     def _stream(
         self, query: watch.Query, seconds: int
     ) -> contextlib.AbstractAsyncContextManager[AsyncIterator[bytes]]:
         idle = seconds + watch.IDLE_MARGIN_SECONDS
-        return self._client.transport.stream(self._path, query=query, idle_seconds=idle)
+        return self._client.transport.stream(self._path, query=[*self._selectors, *query], idle_seconds=idle)
 
     def _take_all(self, lines: Sequence[bytes]) -> int:
         """The events that arrived together; handlers hear of each at once."""
@@ -226,10 +273,8 @@ class Informer(Generic[T]):
 
     def _take_odd(self, event: _Event[msgspec.Raw]) -> str:
         """An event that is no change of an object, or whose object does not fit."""
-        if event.type == "ERROR":
-            raise status_error(_decoded(msgspec.json.Decoder(dict[str, Any]), event.object))
         if event.type != "BOOKMARK" and event.type not in _CHANGES:
-            raise ServerError(f"a watch event of the unknown type {event.type!r}", reason="BadAnswer")
+            raise _refused(event)
         version = _decoded(_METADATA, event.object).resource_version
         if event.type in _CHANGES:
             item = self._fitting(event.object) or self._last_good(event.object)
@@ -276,7 +321,9 @@ class Informer(Generic[T]):
             await self._replace(self.store.version)
         elif error is not None and failed.delay:
             self._meter.failures.inc()
-            log.warning("list or watch failed", resource=self.resource.plural, error=str(error))
+            # A version that is gone is everyday life: after a quiet night, or a compaction.
+            say = log.debug if isinstance(error, Gone) else log.warning
+            say("list or watch failed", resource=self.resource.plural, error=str(error))
         await anyio.sleep(failed.delay)
 
     def _announce(self) -> None:
@@ -305,6 +352,13 @@ def _decoded(decoder: msgspec.json.Decoder[D], content: bytes | msgspec.Raw) -> 
         return decoder.decode(content)
     except msgspec.MsgspecError as error:
         raise ServerError(f"the answer is not what was expected: {error}", reason="BadAnswer") from error
+
+
+def _refused(event: _Event[msgspec.Raw]) -> ApiError:
+    """What an event that is neither a change nor a bookmark says."""
+    if event.type == "ERROR":
+        return status_error(_decoded(msgspec.json.Decoder(dict[str, Any]), event.object))
+    return ServerError(f"a watch event of the unknown type {event.type!r}", reason="BadAnswer")
 
 
 async def wait_all_synced(informers: Sequence[Informer[Any]], *, seconds: float = 120.0) -> None:

@@ -90,6 +90,10 @@ class StoreWriter(Generic[T]):
             old = known.get(item.namespace, item.name)
             staged.put(old if old is not None and _same(old, item) else item)
 
+    def unstage(self, item: Object) -> None:
+        """What was staged went again before the list was complete."""
+        self._staged.remove(item.namespace, item.name)
+
     def commit(self, version: str) -> Iterator[Delta[T]]:
         """The list is complete: the store holds it from now on, in one step.
 

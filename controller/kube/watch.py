@@ -3,8 +3,9 @@
 Guarantee: pure (time and jitter are arguments). The position never travels back: a list starts at the
 server's cache (``0``), a relist at the last version seen, and at ``""`` (a quorum read) only after the
 server said that it no longer has, or does not have yet, that version. A watch starts at the list's
-version. Every failure costs a growing delay, so no broken proxy makes a hot loop, and no answer of a
-server ends the machine.
+version. Where lists are streamed (WatchList), the beginning of a watch takes the list's place, and a
+server that refuses that, or does not bring it to an end, is listed. Every failure costs a growing delay,
+so no broken proxy makes a hot loop, and no answer of a server ends the machine.
 
 Non-guarantee: events that happened in a gap are not replayed; the relist that closes the gap is the
 store's to compare.
@@ -16,8 +17,10 @@ from dataclasses import dataclass, field, replace
 
 from controller.kube.backoff import Backoff
 from controller.kube.errors import (
+    BadRequest,
     ConnectionFailed,
     Gone,
+    Invalid,
     KubeError,
     NotFound,
     ServerError,
@@ -28,6 +31,8 @@ PAGE_LIMIT = 500
 WATCH_SECONDS = (300.0, 600.0)
 IDLE_MARGIN_SECONDS = 30.0
 VERY_SHORT_SECONDS = 1.0
+INITIAL_IDLE_SECONDS = 60.0
+"""How long the beginning of a streamed list may be silent: a server sends it without a pause."""
 WATCH_RETRIES = 3
 """Consecutive 500s that a watch is tried again before the whole collection is listed again."""
 ABSENCES = 3
@@ -51,6 +56,14 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
+class Streaming:
+    """About to open a watch that begins with all there is, or before the mark that ends this beginning."""
+
+    version: str = ""
+    """At least how new the content must be; empty means the newest."""
+
+
+@dataclass(frozen=True, slots=True)
 class Watching:
     """About to open a watch, or in one, with everything up to ``version`` delivered."""
 
@@ -61,9 +74,11 @@ class Watching:
 class Position:
     """All that has to be remembered between two requests."""
 
-    state: Listing | Watching = Listing("0")
+    state: Listing | Streaming | Watching = Listing("0")
     seen: str = ""
     """The newest version known; empty before the first complete list."""
+    streams: bool = False
+    """Lists are asked for as the beginning of a watch; until the server refuses it."""
     cache_pages: bool = False
     """The server pages lists that it could serve from its cache, so a relist must be paged too."""
     backoff: Backoff = field(default_factory=Backoff)
@@ -79,6 +94,11 @@ class Failed:
 
     position: Position
     delay: float
+
+
+def start(*, streams: bool) -> Position:
+    """Before the first request."""
+    return Position(Streaming() if streams else Listing("0"), streams=streams)
 
 
 def list_query(state: Listing) -> Query:
@@ -98,12 +118,27 @@ def watch_seconds(jitter: float) -> int:
 def watch_query(state: Watching, seconds: int) -> Query:
     """The query of a watch. It never starts at ``0`` or ``""``, where old events come out of order."""
     assert state.version not in ("", "0"), "a watch starts at a list's version"
+    return [("resourceVersion", state.version), *_watched(seconds)]
+
+
+def stream_query(state: Streaming, seconds: int) -> Query:
+    """The query of a watch that begins with the collection, ended by a bookmark that says so."""
+    at = [("resourceVersion", state.version)] if state.version else []
     return [
-        ("watch", "true"),
-        ("resourceVersion", state.version),
-        ("allowWatchBookmarks", "true"),
-        ("timeoutSeconds", str(seconds)),
+        *at,
+        ("sendInitialEvents", "true"),
+        ("resourceVersionMatch", "NotOlderThan"),
+        *_watched(seconds),
     ]
+
+
+def opening_query(state: Watching | Streaming, seconds: int) -> Query:
+    """The query of either."""
+    return watch_query(state, seconds) if isinstance(state, Watching) else stream_query(state, seconds)
+
+
+def _watched(seconds: int) -> Query:
+    return [("watch", "true"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", str(seconds))]
 
 
 def after_page(position: Position, version: str, token: str) -> Position:
@@ -114,7 +149,17 @@ def after_page(position: Position, version: str, token: str) -> Position:
         pages = position.cache_pages or listing.version == "0"
         following = replace(listing, token=token, snapshot=snapshot)
         return replace(position, state=following, cache_pages=pages)
-    return replace(position, state=Watching(snapshot), seen=snapshot, retries=0, absences=0, absent=False)
+    return _complete(position, snapshot)
+
+
+def after_initial_events(position: Position, version: str) -> Position:
+    """The mark arrived: what came before it is the collection at ``version``."""
+    assert isinstance(position.state, Streaming), "the mark ends the beginning of a stream"
+    return _complete(position, version)
+
+
+def _complete(position: Position, version: str) -> Position:
+    return replace(position, state=Watching(version), seen=version, retries=0, absences=0, absent=False)
 
 
 def after_event(position: Position, version: str) -> Position:
@@ -142,6 +187,10 @@ def after_list_error(position: Position, error: KubeError, now: float, jitter: f
 
 def after_watch_end(position: Position, opened: float, events: int, now: float, jitter: float) -> Failed:
     """The server closed a watch, which is normal unless it was at once and without a single event."""
+    if isinstance(position.state, Streaming):
+        # In good order but without its mark, as where the mark is not known: list instead.
+        unmarked = ServerError("a watch ended before the end of its initial events")
+        return _delayed(replace(position, state=_first_list(position)), unmarked, now, jitter)
     if now - opened >= VERY_SHORT_SECONDS or events:
         return Failed(position, 0.0)
     return _delayed(_relisting(position), ServerError("a watch ended at once, empty"), now, jitter)
@@ -149,11 +198,30 @@ def after_watch_end(position: Position, opened: float, events: int, now: float, 
 
 def after_watch_error(position: Position, error: KubeError, now: float, jitter: float) -> Failed:
     """A watch could not be opened, was cut, or carried an ERROR event."""
+    if isinstance(position.state, Streaming):
+        return _after_stream_error(position, position.state, error, now, jitter)
     if isinstance(error, ConnectionFailed | TooManyRequests):
         return _delayed(position, error, now, jitter)
     if isinstance(error, ServerError) and position.retries < WATCH_RETRIES:
         return _delayed(replace(position, retries=position.retries + 1), error, now, jitter)
     return _delayed(_relisting(position), error, now, jitter)
+
+
+def _after_stream_error(
+    position: Position, state: Streaming, error: KubeError, now: float, jitter: float
+) -> Failed:
+    """The initial events were refused or cut; what came of them does not count."""
+    if isinstance(error, Invalid | BadRequest):
+        # Servers before 1.27 refuse resourceVersionMatch in a watch, later ones without the feature
+        # sendInitialEvents. Neither will change its mind, so it is not asked again.
+        return Failed(replace(position, state=_first_list(position), streams=False), 0.0)
+    if isinstance(error, NotFound):
+        return after_list_error(replace(position, state=_first_list(position)), error, now, jitter)
+    if (isinstance(error, Gone) or is_too_new(error)) and state.version:
+        return Failed(replace(position, state=Streaming()), 0.0)
+    if position.retries >= WATCH_RETRIES:
+        return _delayed(replace(position, state=_first_list(position), retries=0), error, now, jitter)
+    return _delayed(replace(position, retries=position.retries + 1), error, now, jitter)
 
 
 def is_too_new(error: KubeError) -> bool:
@@ -166,8 +234,13 @@ def is_too_new(error: KubeError) -> bool:
     )
 
 
+def _first_list(position: Position) -> Listing:
+    return Listing(position.seen or "0", paged=position.cache_pages or not position.seen)
+
+
 def _relisting(position: Position) -> Position:
-    return replace(position, state=Listing(position.seen, paged=position.cache_pages), retries=0)
+    again = Streaming(position.seen) if position.streams else _first_list(position)
+    return replace(position, state=again, retries=0)
 
 
 def _listing(position: Position) -> Listing:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Callable
-
 import anyio
 import msgspec
 import pytest
@@ -13,7 +10,6 @@ from controller.kube.client import Client
 from controller.kube.informer import Informer, SyncTimeout, wait_all_synced
 from tests.support.scripted_api import (
     Answer,
-    ScriptedApi,
     an_object,
     chunks,
     events,
@@ -23,38 +19,9 @@ from tests.support.scripted_api import (
     scripted_api,
     status,
 )
+from tests.unit.kube.following import QUIET, Seen, bookmark, following, shown, until
 from tests.unit.kube.things import THINGS, Thing
 from tests.unit.kube.virtual import virtual
-
-Seen = list[tuple[str | None, str | None]]
-QUIET = events(hold=True)
-
-
-def bookmark(version: str) -> tuple[str, dict[str, object]]:
-    return "BOOKMARK", {"kind": "Thing", "metadata": {"resourceVersion": version}}
-
-
-@contextlib.asynccontextmanager
-async def following(*answers: Answer) -> AsyncIterator[tuple[Informer[Thing], ScriptedApi, Seen]]:
-    """A running informer; what its first handler was told, as pairs of ``name@version``."""
-    seen: Seen = []
-    async with scripted_api(*answers, otherwise=QUIET) as api, Client(api.config()) as client:
-        informer = Informer(client, THINGS, Thing, namespace="ns", jitter=lambda: 0.0)
-        informer.add_handler(lambda old, new: seen.append((_shown(old), _shown(new))))
-        async with anyio.create_task_group() as group:
-            group.start_soon(informer.run)
-            yield informer, api, seen
-            group.cancel_scope.cancel()
-
-
-def _shown(item: Thing | None) -> str | None:
-    return f"{item.name}@{item.resource_version}" if item else None
-
-
-async def until(informer: Informer[Thing], condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(600):
-        while not condition():
-            await informer.wait_changed()
 
 
 @virtual
@@ -243,7 +210,7 @@ async def test_a_late_handler_is_told_what_is_there_and_then_what_changes() -> N
     late: Seen = []
     async with following(listing("5", an_object("a", "1")), feed) as (informer, _, _seen):
         await until(informer, lambda: informer.store.version == "6")
-        informer.add_handler(lambda old, new: late.append((_shown(old), _shown(new))))
+        informer.add_handler(lambda old, new: late.append((shown(old), shown(new))))
     assert late == [(None, "a@1"), (None, "b@6")]
 
 

@@ -8,17 +8,20 @@ import pytest
 
 from controller.kube import watch
 from controller.kube.errors import (
+    BadRequest,
     ConnectionFailed,
     Forbidden,
     Gone,
+    Invalid,
     KubeError,
     NotFound,
     ServerError,
     TooManyRequests,
 )
-from controller.kube.watch import Listing, Position, Watching
+from controller.kube.watch import Listing, Position, Streaming, Watching
 
 AT_7 = Position(state=Watching("7"), seen="7")
+STREAMING = watch.start(streams=True)
 
 
 def test_the_first_list_asks_the_servers_cache() -> None:
@@ -167,6 +170,69 @@ def test_watches_are_spread_and_ask_for_bookmarks() -> None:
 def test_a_watch_never_starts_without_a_lists_version(version: str) -> None:
     with pytest.raises(AssertionError):
         watch.watch_query(Watching(version), 300)
+
+
+def test_a_streamed_list_asks_for_all_there_is_and_a_mark_at_its_end() -> None:
+    position = watch.start(streams=True)
+    assert position.state == Streaming("")
+    query = dict(watch.opening_query(Streaming(""), 321))
+    assert query == {
+        "watch": "true",
+        "sendInitialEvents": "true",
+        "resourceVersionMatch": "NotOlderThan",
+        "allowWatchBookmarks": "true",
+        "timeoutSeconds": "321",
+    }
+    assert dict(watch.opening_query(Streaming("7"), 321)) == {**query, "resourceVersion": "7"}
+
+
+def test_the_mark_turns_the_stream_into_a_watch_at_its_version() -> None:
+    position = replace(STREAMING, retries=2, absences=1)
+    assert watch.after_initial_events(position, "9") == Position(state=Watching("9"), seen="9", streams=True)
+
+
+def test_a_relist_is_streamed_from_the_last_version_seen() -> None:
+    watching = replace(AT_7, streams=True)
+    assert watch.after_watch_error(watching, Gone("old"), 0.0, 0.0).position.state == Streaming("7")
+
+
+@pytest.mark.parametrize("error", [Invalid("forbidden for watch"), BadRequest("unknown parameter")])
+def test_a_server_that_refuses_to_stream_is_listed_at_once_and_not_asked_again(error: KubeError) -> None:
+    failed = watch.after_watch_error(STREAMING, error, 0.0, 0.0)
+    assert failed == watch.Failed(Position(Listing("0")), 0.0)
+    known = replace(STREAMING, state=Streaming("7"), seen="7")
+    assert watch.after_watch_error(known, error, 0.0, 0.0).position.state == Listing("7", paged=False)
+
+
+@pytest.mark.parametrize("error", [Gone("expired"), ServerError("Too large resource version: 8")])
+def test_a_stream_from_a_version_that_is_gone_or_not_there_yet_starts_at_the_newest(error: KubeError) -> None:
+    known = replace(STREAMING, state=Streaming("7"), seen="7")
+    assert watch.after_watch_error(known, error, 0.0, 0.0) == watch.Failed(
+        replace(known, state=Streaming("")), 0.0
+    )
+    assert watch.after_watch_error(STREAMING, error, 0.0, 0.0).delay > 0.0
+
+
+def test_a_stream_that_does_not_reach_its_mark_is_tried_again_and_then_listed() -> None:
+    position, states = STREAMING, []
+    for now in range(watch.WATCH_RETRIES + 1):
+        failed = watch.after_watch_error(position, ConnectionFailed("cut"), float(now), 0.0)
+        position = failed.position
+        states.append(position.state)
+        assert failed.delay > 0.0
+    assert states == [Streaming("")] * watch.WATCH_RETRIES + [Listing("0")]
+    assert position.streams, "a relist may try again"
+
+
+def test_a_stream_that_ends_in_good_order_without_its_mark_is_listed() -> None:
+    failed = watch.after_watch_end(STREAMING, 0.0, 5, 300.0, 0.0)
+    assert (failed.position.state, failed.delay) == (Listing("0"), 0.8)
+
+
+def test_a_kind_that_is_absent_is_looked_for_with_lists() -> None:
+    failed = watch.after_watch_error(STREAMING, NotFound("404"), 0.0, 0.0)
+    assert failed.position.absent
+    assert failed.position.state == Listing("")
 
 
 def _listing(position: Position) -> Listing:
