@@ -1,6 +1,7 @@
 """``python -m hack.devcluster --dir D``: a cluster for as long as this runs.
 
 Prints how to reach it once it can be reached, and ends on SIGINT or SIGTERM with nothing left behind.
+SIGUSR1 makes the API server forget its past, as a compaction of etcd does.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _run(directory: Path, port: int, run_pods: bool) -> None:
     images = local_images(directory / "images") if run_pods else None
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) as signals:
         async with DevCluster(directory, images=images, port=port, run_pods=run_pods) as cluster:
             print(f"export KUBECONFIG={cluster.kubeconfig}", flush=True)
-            async for _ in signals:
-                break
+            async for received in signals:
+                if received != signal.SIGUSR1:
+                    break
+                cluster.registry.store.compact()
 
 
 if __name__ == "__main__":

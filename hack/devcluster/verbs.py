@@ -7,7 +7,6 @@ granting permissions, and creating by apply.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hack.devcluster import event_alias, scale
+from hack.devcluster import event_alias, list_options, scale
 from hack.devcluster.errors import (
     ApiStatus,
     Cause,
@@ -105,7 +104,8 @@ class Verbs:
 
     async def list_(self, call: Call) -> web.Response:
         query = call.request.query
-        at, start = self._position(query)
+        list_options.check(query, watch=False)
+        at, start = list_options.position(query, self._registry.version)
         found, version = self._registry.list(
             call.gr, call.target.namespace or None, query.get("labelSelector"), query.get("fieldSelector"), at
         )
@@ -114,30 +114,10 @@ class Verbs:
         page = rest[:limit] if limit else rest
         metadata: Obj = {"resourceVersion": str(version)}
         if len(page) < len(rest):
-            metadata["continue"] = _token(version, key_of(page[-1]))
+            metadata["continue"] = list_options.token(version, key_of(page[-1]))
             if not query.get("labelSelector") and not query.get("fieldSelector"):
                 metadata["remainingItemCount"] = len(rest) - len(page)
         return answer(self._listed(call, [call.shown(obj) for obj in page], metadata))
-
-    def _position(self, query: Any) -> tuple[int | None, Key | None]:
-        """The version to list at, None for now, and the key to go on after."""
-        asked = query.get("resourceVersion", "")
-        match = query.get("resourceVersionMatch", "")
-        if token := query.get("continue"):
-            if asked and asked != "0":
-                raise bad_request("specifying resource version is not allowed when using continue")
-            version, key = _from_token(token)
-            return version, key
-        if match and not asked:
-            raise bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided")
-        version = _number(asked) if asked else 0
-        if version > self._registry.version:
-            message = f"Too large resource version: {version}, current: {self._registry.version}"
-            details = {
-                "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
-            }
-            raise ApiStatus(504, "Timeout", message, {**details, "retryAfterSeconds": 1})
-        return (version if match == "Exact" else None), None
 
     def _listed(self, call: Call, objects: list[Obj], metadata: Obj) -> Obj:
         wanted = wanted_of(call.request)
@@ -367,24 +347,3 @@ def _propagation(options: Obj) -> str | None:
         )
         raise invalid("DeleteOptions", "meta.k8s.io", "", [cause])
     return policy
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise invalid(
-            "ListOptions", "meta.k8s.io", "", [invalid_field("resourceVersion", text, "must be a number")]
-        )
-    return int(text)
-
-
-def _token(version: int, key: Key) -> str:
-    return base64.urlsafe_b64encode(json.dumps({"rv": version, "start": key}).encode()).decode()
-
-
-def _from_token(token: str) -> tuple[int, Key]:
-    try:
-        content = json.loads(base64.urlsafe_b64decode(token))
-        namespace, name = content["start"]
-        return content["rv"], (namespace, name)
-    except (ValueError, KeyError, TypeError) as error:
-        raise bad_request(f"continue key is not valid: {error}") from error

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import anyio
 from aiohttp import web
 
-from hack.devcluster.errors import ApiStatus, bad_request, forbidden_field, invalid
+from hack.devcluster import list_options
+from hack.devcluster.errors import ApiStatus, bad_request
 from hack.devcluster.faults import CutStream
 from hack.devcluster.objects import Obj
 from hack.devcluster.registry import Registry
@@ -72,7 +73,7 @@ class Watches:
     async def watch(self, call: Call) -> web.StreamResponse:
         query = call.request.query
         accepts = self._predicate(call)
-        self._check(query.get("resourceVersionMatch"), is_true(query.get("sendInitialEvents")))
+        list_options.check(query, watch=True)
         response = CutStream(headers={"Content-Type": "application/json"})
         await response.prepare(call.request)
         seconds = float(query.get("timeoutSeconds") or 1800)
@@ -93,19 +94,6 @@ class Watches:
             return here and (not name or metadata["name"] == name) and accepts(obj)
 
         return accepted
-
-    def _check(self, match: str | None, initial: bool) -> None:
-        if match and not initial:
-            cause = forbidden_field(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            )
-            raise invalid("ListOptions", "meta.k8s.io", "", [cause])
-        if initial and match != "NotOlderThan":
-            cause = forbidden_field(
-                "sendInitialEvents", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            )
-            raise invalid("ListOptions", "meta.k8s.io", "", [cause])
 
     async def _lines(self, call: Call, accepts: Predicate, end: float) -> AsyncIterator[bytes]:
         query = call.request.query

@@ -34,6 +34,8 @@ class ControlPlane:
     kubeconfig: Path
     runs_controllers: bool = True
     runs_pods: bool = True
+    compact: Callable[[int], None] | None = None
+    """Makes the server forget every state before this version, where it can be told to."""
 
 
 @contextmanager
@@ -49,7 +51,8 @@ def _embedded(directory: Path) -> Iterator[ControlPlane]:
             raise RuntimeError(
                 f"the embedded control plane did not start:\n{(directory / 'log').read_text()}"
             )
-        yield ControlPlane("embedded", Path(line.strip().removeprefix("export KUBECONFIG=")))
+        kubeconfig = Path(line.strip().removeprefix("export KUBECONFIG="))
+        yield ControlPlane("embedded", kubeconfig, compact=lambda _: process.send_signal(signal.SIGUSR1))
     finally:
         _end(process)
 
@@ -75,8 +78,10 @@ def _kubeconfig(_: Path) -> Iterator[ControlPlane]:
 def _envtest(directory: Path) -> Iterator[ControlPlane]:
     assets = os.environ.get("KUBEBUILDER_ASSETS", "/usr/local/kubebuilder/bin")
     try:
-        with envtest(Path(assets), directory) as kubeconfig:
-            yield ControlPlane("envtest", kubeconfig, runs_controllers=False, runs_pods=False)
+        with envtest(Path(assets), directory) as (kubeconfig, compact):
+            yield ControlPlane(
+                "envtest", kubeconfig, runs_controllers=False, runs_pods=False, compact=compact
+            )
     except CannotStart as error:
         raise Unavailable(str(error)) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import socket
 import ssl
@@ -9,9 +10,10 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -27,8 +29,8 @@ class CannotStart(Exception):
 
 
 @contextmanager
-def envtest(assets: Path, directory: Path) -> Iterator[Path]:
-    """The kubeconfig of an administrator. Raises CannotStart."""
+def envtest(assets: Path, directory: Path) -> Iterator[tuple[Path, Callable[[int], None]]]:
+    """The kubeconfig of an administrator, and how to compact the history. Raises CannotStart."""
     for program in ("etcd", "kube-apiserver"):
         if not (assets / program).is_file():
             raise CannotStart(f"{assets / program} does not exist (set KUBEBUILDER_ASSETS)")
@@ -38,7 +40,13 @@ def envtest(assets: Path, directory: Path) -> Iterator[Path]:
         _running(_etcd(assets, directory, etcd, f"http://127.0.0.1:{peer_port}"), directory / "etcd.log"),
         _api_server(assets, directory, etcd, port) as kubeconfig,
     ):
-        yield kubeconfig
+        yield kubeconfig, partial(_compact, etcd)
+
+
+def _compact(etcd: str, version: int) -> None:
+    body = json.dumps({"revision": str(version), "physical": True}).encode()
+    with urllib.request.urlopen(f"{etcd}/v3/kv/compaction", data=body, timeout=30):
+        pass
 
 
 def _etcd(assets: Path, directory: Path, client: str, peer: str) -> list[str]:
