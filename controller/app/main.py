@@ -1,8 +1,9 @@
 """The operator's program: settings → client → caches → lease → workers, and the way back.
 
 Guarantee: health answers before anything else and last of all; caches are warm on every replica, and
-only the holder of the lease reconciles; on SIGTERM workers finish the key in hand, the lease is given
-up after they ended, and what was to be said is said. A lost lease ends the process, with an error.
+only the holder of the lease reconciles; whatever it writes but the lease goes through one client, which
+the lease fences; on SIGTERM workers finish the key in hand, what was to be said is said, and then the
+lease is given up. A lost lease ends the process, with an error.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import anyio
@@ -21,7 +22,7 @@ import structlog
 from controller.app.logs import configure_logs
 from controller.app.settings import OperatorSettings, read_settings
 from controller.kube.client import Client
-from controller.kube.config import ClusterConfig, load_config
+from controller.kube.config import load_config
 from controller.kube.controller import run_workers
 from controller.kube.discovery import first_served, server_version
 from controller.kube.errors import ConfigError, KubeError
@@ -65,9 +66,19 @@ def main(argv: Sequence[str]) -> int:
 
 async def run(settings: OperatorSettings) -> None:
     """Everything, until it is told to stop."""
-    config = load_config(settings.kubeconfig, settings.context)
-    async with Client(config) as client:
-        operator = _Operator(settings, config, client)
+    instance = _instance(settings)
+    # After the slash, so that the name of the field manager stays: the audit log can tell replicas apart.
+    agent = f"{NAME}/{instance}"
+    config = replace(load_config(settings.kubeconfig, settings.context), user_agent=agent)
+    elector = LeaderElector(
+        config,
+        namespace=settings.lease_namespace or config.namespace,
+        name=settings.lease_name,
+        # A restarted container has the same name, but is not the one that held the lease.
+        identity=f"{instance}_{uuid.uuid4()}",
+    )
+    async with Client(config) as reader, Client(config, fence=elector.seconds_left) as writer:
+        operator = _Operator(settings, elector, reader, writer)
         supervisor = Supervisor()
         supervisor.add("http", operator.http)
         supervisor.add("events", operator.events)
@@ -87,21 +98,16 @@ class _Machine:
 class _Operator:
     """The parts, in the order in which they start; each knows only those before it."""
 
-    def __init__(self, settings: OperatorSettings, config: ClusterConfig, client: Client) -> None:
-        self._settings, self._config, self._client = settings, config, client
-        instance = settings.instance or socket.gethostname()
+    def __init__(
+        self, settings: OperatorSettings, elector: LeaderElector, reader: Client, writer: Client
+    ) -> None:
+        """``writer`` is fenced by the lease; nothing may be changed through ``reader``."""
+        self._settings, self._elector, self._reader, self._writer = settings, elector, reader, writer
         self._health, self._lag = Health(), LoopLag()
-        self._recorder = EventRecorder(client, component=NAME, instance=instance)
+        self._recorder = EventRecorder(writer, component=NAME, instance=_instance(settings))
         self._queue: WorkQueue[Key] = WorkQueue("neo4jbackup")
         self._machine: _Machine | None = None
-        self._elector = LeaderElector(
-            config,
-            namespace=settings.lease_namespace or config.namespace,
-            name=settings.lease_name,
-            # A restarted container has the same name, but is not the one that held the lease.
-            identity=f"{instance}_{uuid.uuid4()}",
-        )
-        self._health.liveness |= {"event-loop": self._lag.check, "lease": self._elector.check}
+        self._health.liveness |= {"event-loop": self._lag.check, "lease": elector.check}
         self._health.readiness["caches"] = self._caches_check
 
     def _caches_check(self) -> str | None:
@@ -122,17 +128,9 @@ class _Operator:
                 group.cancel_scope.cancel()
 
     async def events(self, life: Life) -> None:
-        """What is said on objects."""
+        """What is said on objects; it was said before the lease was given up."""
         life.ready.set()
-
-        async def write() -> None:
-            await self._recorder.run()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(write)
-            await life.stop.wait()
-            await self._recorder.flush()
-            group.cancel_scope.cancel()
+        await run_until(life.stop, self._recorder.run)
 
     async def caches(self, life: Life) -> None:
         """The informers; on a standby too, so that it can take over at once."""
@@ -146,7 +144,7 @@ class _Operator:
             group.cancel_scope.cancel()
 
     async def _assemble(self) -> _Machine:
-        client = self._client
+        client = self._reader
         cron_jobs = await first_served(client, (kinds.CRON_JOBS, kinds.CRON_JOBS_BETA)) or kinds.CRON_JOBS
         version = await server_version(client)
         caches = build_caches(client, self._settings.namespaces, cron_jobs)
@@ -159,7 +157,7 @@ class _Operator:
             log_level=self._settings.log_level,
         )
         log.info("server", version=".".join(map(str, version)), cron_jobs=cron_jobs.api_version)
-        reconciler = BackupReconciler(client, caches, Announcer(self._recorder), settings, _now)
+        reconciler = BackupReconciler(self._writer, caches, Announcer(self._recorder), settings, _now)
         return _Machine(caches, reconciler)
 
     async def leader(self, life: Life) -> None:
@@ -174,6 +172,7 @@ class _Operator:
                 await run_workers(
                     self._queue, machine.reconciler, self._settings.workers, timeout=RECONCILE_SECONDS
                 )
+                await self._recorder.flush()
                 group.cancel_scope.cancel()
 
         await self._elector.run(lead, life.stop)
@@ -181,6 +180,10 @@ class _Operator:
     async def _stop_workers(self, life: Life) -> None:
         await life.stop.wait()
         self._queue.shutdown()
+
+
+def _instance(settings: OperatorSettings) -> str:
+    return settings.instance or socket.gethostname()
 
 
 def _now() -> datetime:

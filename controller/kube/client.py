@@ -20,7 +20,7 @@ import msgspec
 from controller.kube.config import ClusterConfig
 from controller.kube.errors import ServerError, api_error
 from controller.kube.resource import PODS, Resource
-from controller.kube.transport import REQUEST_SECONDS, Query, Transport
+from controller.kube.transport import REQUEST_SECONDS, Fence, Query, Transport
 
 if TYPE_CHECKING:
     from controller.kube.exec import ExecSession
@@ -51,10 +51,13 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 class Client:
     """``async with Client(config) as client``. Safe for any number of tasks at once."""
 
-    def __init__(self, config: ClusterConfig, *, timeout: float = REQUEST_SECONDS) -> None:
+    def __init__(
+        self, config: ClusterConfig, *, timeout: float = REQUEST_SECONDS, fence: Fence | None = None
+    ) -> None:
+        """``fence`` decides over every request that is no GET, right before it is sent."""
         self.config = config
         self._timeout = timeout
-        self.transport = Transport(config)
+        self.transport = Transport(config, fence)
 
     async def __aenter__(self) -> Self:
         await self.transport.__aenter__()

@@ -53,6 +53,8 @@ class ClusterConfig:
     proxy_url: str | None = None
     server_hostname: str | None = None
     """The name that the server's certificate must carry, where it is not the address's host."""
+    user_agent: str = "neo4j-backup-operator"
+    """Who the server's audit log says it was; what stands before a slash is the default field manager."""
 
 
 def load_config(

@@ -2,7 +2,7 @@
 
 Guarantee: one exchange at a time on a connection, and none on one that broke, that closed, or whose
 last answer was not read to its end. A stream that nobody reads stops being received. Leaving an exchange
-early, by an error or by cancellation, cuts its connection.
+early, by an error or by cancellation, cuts its connection, and what was not sent by then never is.
 
 Non-guarantee: no limits of time except for connecting; the caller sets them.
 """
@@ -14,6 +14,7 @@ import base64
 import contextlib
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -28,6 +29,7 @@ IDLE_SECONDS = 15.0
 HIGH_WATER = 1024 * 1024
 """Bytes of a stream that wait for their reader before the sender is held back."""
 HAPPY_EYEBALLS_SECONDS = 0.25
+_NO_LINGERING = struct.pack("ii", 1, 0)
 
 
 class Connection(asyncio.Protocol):
@@ -81,6 +83,13 @@ class Connection(asyncio.Protocol):
     def cut(self) -> None:
         """Close at once."""
         if self._transport is not None:
+            self._transport.abort()
+
+    def abandon(self) -> None:
+        """Close at once, and forget what waits to be sent: the kernel would try to deliver it for minutes."""
+        if self._transport is not None:
+            opened = self._transport.get_extra_info("socket")
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
             self._transport.abort()
 
     async def ask(self, request: bytes) -> AnswerParser:
@@ -193,7 +202,7 @@ class Pool:
             connection.rested_since, connection.used = asyncio.get_running_loop().time(), True
             self._resting.append(connection)
         else:
-            connection.cut()
+            connection.abandon()
             self._living.discard(connection)
 
     async def _connected(self) -> Connection:

@@ -24,6 +24,10 @@ class ConnectionFailed(KubeError):
     """Not reached, or cut before the answer was complete: the outcome of a write is unknown."""
 
 
+class Fenced(KubeError):
+    """Not sent: this process may not write, because it does not lead or cannot be sure that it does."""
+
+
 class ApiError(KubeError):
     """The server answered with a failure. ``details`` is the Status object's, possibly empty."""
 

@@ -2,11 +2,14 @@
 
 Guarantee: ``lead`` runs only while this process holds the lease and its last renewal was sent less than
 the renew deadline ago; then its scope is cancelled at once, without a drain, and :class:`LeaseLost` is
-raised, after which the process must exit. The lease is released only after ``lead`` has ended. Lease
-requests use a client of their own, so a hung or throttled request elsewhere cannot cost the lease.
+raised, after which the process must exit. A process that slept through that moment, with its event loop
+blocked or as a whole, learns it from :meth:`LeaderElector.seconds_left`, which is the fence of the client
+that ``lead`` writes with. The lease is released only after ``lead`` has ended; a candidate that can watch
+takes it then at once. Lease requests use a client of their own, so a hung or throttled request elsewhere
+cannot cost the lease.
 
-Non-guarantee: not fencing (see :mod:`controller.kube.lease`); a blocked event loop stops renewing.
-Before a step that must not be repeated, ask :meth:`LeaderElector.may_act`.
+Non-guarantee: a clock that stops with the process (a paused machine whose monotonic clock does not go on)
+hides the pause from the fence. Resource versions, uids and deterministic names are what is left then.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ from controller.kube.lease import (
     observe,
     released,
 )
+from controller.kube.leasewatch import LeaseWatch
 from controller.kube.resource import LEASES
+from controller.kube.versions import is_at_least
 
 RELEASE_SECONDS = 5.0
 WATCHDOG_TOLERANCE_SECONDS = 5.0
@@ -64,6 +69,9 @@ class LeaderElector:
         self.identity = identity
         self._namespace, self._name, self._jitter = namespace, name, jitter
         self._client = Client(config, timeout=max(1.0, self.times.renew_deadline / 2))
+        self._watch = LeaseWatch(self._client.transport, namespace, name, jitter)
+        self._bell = anyio.Event()
+        """Set when there is reason to try at once."""
         self._seen: Observed | None = None
         self._lease: dict[str, Any] | None = None
         """The Lease as last read or written, while its version can still be the newest."""
@@ -83,9 +91,9 @@ class LeaderElector:
         """Grows with every change of the holder; receivers of commands refuse a lower one."""
         return self._seen.record.transitions if self._seen else 0
 
-    def may_act(self, margin: float = 1.0) -> bool:
-        """Whether we lead and will for another ``margin`` seconds even if no renewal succeeds."""
-        return self.leading and anyio.current_time() < self._renewed + self.times.renew_deadline - margin
+    def seconds_left(self) -> float:
+        """For how long we lead for certain, even if no renewal succeeds; a fence (``Client(fence=…)``)."""
+        return self._renewed + self.times.renew_deadline - anyio.current_time() if self.leading else 0.0
 
     def check(self) -> str | None:
         """A liveness check: what is wrong when we believe that we lead but stopped renewing."""
@@ -112,14 +120,46 @@ class LeaderElector:
                 raise LeaseLost(self._lost)
 
     async def _acquire(self, stop: anyio.Event) -> bool:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._watch.run, self._heard)
+            group.start_soon(self._ring_on, stop)
+            acquired = await self._campaign(stop)
+            group.cancel_scope.cancel()
+        if acquired:
+            self._note_leading(True)
+            log.info("leading", lease=self._name, identity=self.identity, term=self.term)
+        return acquired
+
+    async def _campaign(self, stop: anyio.Event) -> bool:
         while not stop.is_set():
+            self._bell = anyio.Event()
             if await self._attempt():
-                self._note_leading(True)
-                log.info("leading", lease=self._name, identity=self.identity, term=self.term)
                 return True
-            with anyio.move_on_after(self.times.retry * (1.0 + RETRY_JITTER * self._jitter())):
-                await stop.wait()
+            with anyio.move_on_after(self._patience()):
+                await self._bell.wait()
         return False
+
+    def _patience(self) -> float:
+        """Until the next look: a jittered while, or the moment when the lease runs out, if that is sooner."""
+        poll = self.times.retry * (1.0 + RETRY_JITTER * self._jitter())
+        verdict = decide(self.identity, self._seen, anyio.current_time(), "", self.times)
+        return min(poll, verdict.seconds) if isinstance(verdict, Wait) else poll
+
+    async def _ring_on(self, stop: anyio.Event) -> None:
+        await stop.wait()
+        self._bell.set()
+
+    def _heard(self, lease: dict[str, Any] | None) -> None:
+        """What the watch tells. It is never written over: that is only done with what was just read."""
+        if lease is None:
+            self._bell.set()
+            return
+        version, known = _version(lease), _version(self._lease or {})
+        if is_at_least(version, known) is False:
+            return
+        self._note(lease)
+        if not self.holder:
+            self._bell.set()
 
     async def _hold(self, lead: Callable[[int], Awaitable[None]]) -> None:
         async with anyio.create_task_group() as group:
@@ -134,8 +174,10 @@ class LeaderElector:
             await anyio.sleep_until(min(anyio.current_time() + self.times.retry, deadline))
             renewed = False
             # Measured from the last renewal, not from this round: a request that hangs cannot add to it.
-            with anyio.CancelScope(deadline=deadline):
-                renewed = await self._attempt()
+            # After it not even an attempt: cancelling one does not call back what was sent.
+            if anyio.current_time() < deadline:
+                with anyio.CancelScope(deadline=deadline):
+                    renewed = await self._attempt()
             if renewed:
                 continue
             if self.holder not in ("", self.identity):
@@ -230,6 +272,10 @@ class LeaderElector:
     def _note_leading(self, leading: bool) -> None:
         self.leading = leading
         metrics.LEADING.labels(self._name).set(1 if leading else 0)
+
+
+def _version(lease: dict[str, Any]) -> str:
+    return str(lease.get("metadata", {}).get("resourceVersion") or "")
 
 
 def _stamp() -> str:

@@ -4,8 +4,8 @@ Guarantee: remote timestamps are never compared. A lease is expired when its rec
 for its duration on the monotonic clock of whoever looks, so any clock skew is tolerated, and a skew in
 rate up to the ratio of duration to renew deadline. A record that nobody holds is taken at once.
 
-Non-guarantee: this is not fencing. A holder that was frozen may act for a moment after it was replaced;
-writes are protected by resource versions, uids and the term, not by the lease.
+Non-guarantee: this is not fencing. A holder that was frozen does not know that it was replaced until it
+asks its own clock (:meth:`controller.kube.leader.LeaderElector.seconds_left`), before every write.
 """
 
 from __future__ import annotations

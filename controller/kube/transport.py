@@ -2,7 +2,12 @@
 
 Guarantee: every wait has a limit (connecting, the answer, silence on a stream, a peer that vanished);
 a refused token is fetched again and the request repeated once; what goes wrong below HTTP becomes
-:class:`ConnectionFailed`. Non-guarantee: HTTP status codes are the caller's business.
+:class:`ConnectionFailed`. With a :data:`Fence`, a request that may change something is sent only while
+the fence is open, as asked in the same step that hands it to the kernel, and is given up by us and by
+the server when the time is over that the fence had left.
+
+Non-guarantee: HTTP status codes are the caller's business. What a server took before we gave it up may
+still be carried out, until its own limit.
 
 Requests and watches go over connections of our own (:mod:`controller.kube.connection`) and not through
 aiohttp: that costs a third of a second and 13 MiB to import, and four times the CPU for a request
@@ -12,7 +17,7 @@ aiohttp: that costs a third of a second and 13 MiB to import, and four times the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -22,7 +27,7 @@ import anyio
 
 from controller.kube.config import ClusterConfig
 from controller.kube.connection import Connection, Pool
-from controller.kube.errors import ConnectionFailed, api_error
+from controller.kube.errors import ConnectionFailed, Fenced, api_error
 from controller.kube.http1 import AnswerParser
 
 if TYPE_CHECKING:
@@ -33,6 +38,8 @@ STREAM_OPEN_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
 
 Query = Sequence[tuple[str, str]]
+Fence = Callable[[], float]
+"""For how many more seconds this process may write; zero and less: not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +72,8 @@ class Chunks:
 class Transport:
     """``async with Transport(config) as transport``: connections live as long as the block."""
 
-    def __init__(self, config: ClusterConfig) -> None:
-        self._config = config
+    def __init__(self, config: ClusterConfig, fence: Fence | None = None) -> None:
+        self._config, self._fence = config, fence
         self._pool: Pool | None = None
 
     async def __aenter__(self) -> Self:
@@ -93,26 +100,41 @@ class Transport:
         timeout: float = REQUEST_SECONDS,  # noqa: ASYNC109 — the whole exchange's, repetitions included
     ) -> Response:
         """One request with its whole answer, within ``timeout`` seconds."""
+        reads = method == "GET"
+        if self._fence is not None and not reads:
+            timeout = min(timeout, self._must_be_open(self._fence))
+            # The server counts too: a request that it took outlives us when we are frozen.
+            query = [*query, ("timeout", f"{max(1, int(timeout * 1000))}ms")]
         with _translated(method, path), anyio.fail_after(timeout):
             for last_try in (False, True):
                 message = await self._message(method, path, query, body, content_type)
-                answer = await self._exchange(message, repeatable=method == "GET")
+                answer = await self._exchange(message, reads=reads)
                 if answer.status != 401 or last_try:
                     return answer
                 # Refused before anything was done, so repeating is safe for every method.
                 self._config.credentials.rejected()
         raise AssertionError("the last try returns")
 
-    async def _exchange(self, message: bytes, *, repeatable: bool) -> Response:
-        try:
-            return await self._exchange_on(message, fresh=False)
-        except _Stale as stale:
-            if not repeatable:
-                raise stale.error from stale
-        return await self._exchange_on(message, fresh=True)
+    def _must_be_open(self, fence: Fence) -> float:
+        left = fence()
+        if left <= 0:
+            raise Fenced("not sent: this process does not hold the lease for certain")
+        return left
 
-    async def _exchange_on(self, message: bytes, *, fresh: bool) -> Response:
+    async def _exchange(self, message: bytes, *, reads: bool) -> Response:
+        try:
+            return await self._exchange_on(message, fresh=False, reads=reads)
+        except _Stale as stale:
+            if not reads:
+                raise stale.error from stale
+        return await self._exchange_on(message, fresh=True, reads=reads)
+
+    async def _exchange_on(self, message: bytes, *, fresh: bool, reads: bool) -> Response:
         async with self._open_pool().connection(fresh=fresh) as connection:
+            if self._fence is not None and not reads:
+                # Again, and with no await before the bytes are on their way: connecting took time, and
+                # a process that was frozen meanwhile is woken by the connection before its time limit.
+                self._must_be_open(self._fence)
             try:
                 parser = await connection.ask(message)
             except OSError as error:
@@ -161,6 +183,8 @@ class Transport:
         from controller.kube.websocket import open_websocket
 
         self._open_pool()
+        if self._fence is not None:
+            self._must_be_open(self._fence)
 
         async def explain() -> tuple[int, bytes]:
             answer = await self.request("GET", path, query=query)
@@ -185,7 +209,7 @@ class Transport:
             f"Host: {pool.authority}",
             "Accept: application/json, */*",
             "Accept-Encoding: identity",
-            "User-Agent: neo4j-backup-operator",
+            f"User-Agent: {self._config.user_agent}",
         ]
         if authorization is not None:
             lines.append(f"Authorization: {authorization}")

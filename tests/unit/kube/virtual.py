@@ -41,6 +41,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return super().time() + self._jumping.skipped
 
 
+def jump(seconds: float) -> None:
+    """What a process sees that was stopped so long: the clock went on, and nothing of its own has run yet."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop._jumping.skipped += seconds
+
+
 def virtual(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """Run an async test in virtual time; its arguments are fixtures as usual."""
 

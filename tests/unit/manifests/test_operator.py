@@ -8,6 +8,7 @@ import pytest
 
 from controller.api import crds
 from controller.api.model import JsonObject
+from controller.app.settings import read_settings
 from controller.resources.rbac import build_role
 from tests.unit.manifests.documents import ROOT, built, documents, only
 from tests.unit.resources.builders import a_backup
@@ -68,11 +69,14 @@ def test_what_holds_backups_or_data_cannot_be_deleted() -> None:
         assert "delete" not in verbs(group, resource)
 
 
-def test_leases_are_of_its_own_namespace_only() -> None:
+def test_leases_are_of_its_own_namespace_only_and_but_for_creating_one_of_its_own_name() -> None:
     assert not verbs("coordination.k8s.io", "leases")
-    (rule,) = only(BASE, "Role")["rules"]
-    assert rule["resources"] == ["leases"]
-    assert {"get", "create", "update"} <= set(rule["verbs"])
+    create, rest = only(BASE, "Role")["rules"]
+    assert create["resources"] == rest["resources"] == ["leases"]
+    assert create["verbs"] == ["create"]
+    name = read_settings([], {"OPERATOR_IMAGE": "i"}).lease_name
+    assert rest["resourceNames"] == [name]
+    assert {"get", "update", "list", "watch"} == set(rest["verbs"])
 
 
 @pytest.mark.parametrize("kind", ["RoleBinding", "ClusterRoleBinding"])
