@@ -21,7 +21,7 @@ import msgspec
 from controller.agent.journal import is_run_id
 from controller.agent.places import CHAINS, Places, remove_tree
 from controller.neo4j.chains import Link, OpenChain
-from controller.wire.messages import AgentStatus, Artifact, Message
+from controller.wire.messages import AgentStatus, Artifact, Message, Unreadable, decode
 
 LIST = "chain.json"
 FORSAKEN_SECONDS = 45 * 24 * 3600.0
@@ -90,9 +90,9 @@ def _keep(directory: Path, artifact: Artifact, source: Path, version: str) -> No
 def _kept(directory: Path) -> _Kept:
     nothing = _Kept(neo4j_version="", artifacts=())
     try:
-        kept = msgspec.json.decode((directory / LIST).read_bytes(), type=_Kept)
+        kept = decode((directory / LIST).read_bytes(), _Kept)
         whole = all((directory / one.file).stat().st_size == one.size for one in kept.artifacts)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, Unreadable):
         return nothing
     return kept if whole else nothing
 

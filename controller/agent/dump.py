@@ -48,7 +48,7 @@ __all__ = ["Busy", "Interrupted", "perform"]
 
 LOCK_PATIENCE_SECONDS = 300.0
 """A topology question may hold the JVM lock when a dump's turn comes."""
-_ADDRESS = re.compile(r"^[A-Za-z0-9._\[\]:-]+$")
+_ADDRESS = re.compile(r"[A-Za-z0-9._\[\]:-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +231,7 @@ def _page_cache(text: str) -> int | None:
 def _addresses(request: BackupRequest, workshop: Workshop) -> tuple[str, ...]:
     """This pod's own server: one unreachable server more would turn the exit code into 1."""
     for address in request.from_addresses:
-        if not _ADDRESS.match(address):
+        if not _ADDRESS.fullmatch(address):
             raise Refused(f"{address!r} is no address of a backup listener: write host:port")
     settings = configuration(workshop.env)
     if not request.from_addresses and not settings.is_backup_enabled():

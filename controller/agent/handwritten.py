@@ -16,8 +16,16 @@ import msgspec
 
 from controller.agent.clock import now_text
 from controller.agent.journal import Journal
+from controller.wire import messages
 from controller.wire.locations import BACKUPS_DIR
-from controller.wire.messages import AgentProgress, AgentStatus, BackupRequest, RunState, encode
+from controller.wire.messages import (
+    AgentProgress,
+    AgentStatus,
+    BackupRequest,
+    RunState,
+    Unreadable,
+    encode,
+)
 
 REQUEST = "backup.request"
 STATUS = "backup.status"
@@ -37,7 +45,7 @@ def take(journal: Journal, now: datetime) -> str:
         decode(path.read_bytes())
     except FileNotFoundError:
         return ""
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except Unreadable:
         if _age_seconds(path, now) < PATIENCE_SECONDS:
             return ""
     run_id = f"{PREFIX}{now:%Y%m%dT%H%M%S}.{now.microsecond:06d}"
@@ -51,12 +59,15 @@ def take(journal: Journal, now: datetime) -> str:
 
 
 def decode(content: bytes) -> BackupRequest:
-    """Raises ``msgspec.DecodeError`` for what is no request, half a request included."""
-    raw: object = msgspec.json.decode(content)
+    """Raises ``Unreadable`` for what is no request, half a request included."""
+    raw = messages.decode(content, object)
     if isinstance(raw, dict) and isinstance(raw.get("type"), str):
         # Neo4j takes the type in any case, and so did the hands that wrote it
         raw = raw | {"type": raw["type"].upper()}
-    return msgspec.convert(raw, type=BackupRequest)
+    try:
+        return msgspec.convert(raw, type=BackupRequest)
+    except msgspec.ValidationError as error:
+        raise Unreadable(str(error)) from error
 
 
 def publish(journal: Journal, status: AgentStatus) -> None:
@@ -73,7 +84,7 @@ def publish_idle(journal: Journal) -> None:
 def _queue(journal: Journal, run_id: str, content: bytes, now: datetime) -> str:
     try:
         request = decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except Unreadable as error:
         publish(journal, _refused(run_id, f"{REQUEST} is no request ({error}): write for example {_EXAMPLE}"))
         return ""
     path = request.path or f"{BACKUPS_DIR}/backup-{now:%Y%m%d-%H%M%S}"

@@ -16,11 +16,18 @@ import time
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
+from controller.wire.messages import (
+    AgentProgress,
+    AgentStatus,
+    BackupRequest,
+    Message,
+    RunState,
+    Unreadable,
+    decode,
+    encode,
+)
 
-from controller.wire.messages import AgentProgress, AgentStatus, BackupRequest, Message, RunState, encode
-
-_RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 M = TypeVar("M", bound=Message)
 
 
@@ -30,7 +37,7 @@ RESERVED = "backup"
 
 def is_run_id(text: str) -> bool:
     """Fit to be a file name; in particular never a path."""
-    return bool(_RUN_ID.match(text)) and ".." not in text and text != RESERVED
+    return bool(_RUN_ID.fullmatch(text)) and ".." not in text and text != RESERVED
 
 
 class Journal:
@@ -55,7 +62,9 @@ class Journal:
         return True
 
     def request(self, run_id: str) -> BackupRequest | None:
-        return self._read(run_id, "request", BackupRequest)
+        """None also for a request that names another run: it would never get a status, and run for ever."""
+        request = self._read(run_id, "request", BackupRequest)
+        return request if request and request.run_id == run_id else None
 
     def progress(self, run_id: str) -> AgentProgress | None:
         return self._read(run_id, "progress", AgentProgress)
@@ -120,8 +129,8 @@ class Journal:
 
     def _read(self, run_id: str, suffix: str, type_: type[M]) -> M | None:
         try:
-            return msgspec.json.decode(self._file(run_id, suffix).read_bytes(), type=type_)
-        except (FileNotFoundError, msgspec.DecodeError):
+            return decode(self._file(run_id, suffix).read_bytes(), type_)
+        except (FileNotFoundError, Unreadable):
             return None
 
     def _file(self, run_id: str, suffix: str) -> Path:

@@ -23,13 +23,11 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
-import msgspec
-
 from controller.agent.answers import NO_SUCH_RUN, answer, complain, read_line
 from controller.agent.artifacts import Shelf
 from controller.agent.places import default_places
 from controller.wire.locations import ENV_POD_IP
-from controller.wire.messages import ServeReady, ServeRequest
+from controller.wire.messages import ServeReady, ServeRequest, Unreadable, decode
 
 CHUNK = 1024 * 1024
 STALL_SECONDS = 60.0
@@ -189,9 +187,9 @@ def tls_context(certificate_pem: str, private_key_pem: str) -> ssl.SSLContext:
 def serve() -> int:
     """Until standard input closes or nobody asks any more."""
     try:
-        request = msgspec.json.decode(read_line(), type=ServeRequest)
+        request = decode(read_line(), ServeRequest)
         context = tls_context(request.certificate_pem, request.private_key_pem)
-    except (msgspec.DecodeError, ssl.SSLError, UnicodeDecodeError) as error:
+    except (Unreadable, ssl.SSLError) as error:
         return complain(f"standard input is no request to serve: {type(error).__name__}", 64)
     if not request.token:
         return complain("a token is missing", 64)

@@ -5,22 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-import msgspec
-
 from controller.agent import chains
 from controller.agent.answers import answer, complain, read_line
 from controller.agent.handwritten import PREFIX
 from controller.agent.journal import Journal, is_run_id
 from controller.agent.places import default_places, remove_tree
-from controller.wire.messages import Accepted, BackupRequest, RunState
+from controller.wire.messages import Accepted, BackupRequest, RunState, Unreadable, decode
 
 
 def submit() -> int:
     """Queue the request on standard input, or say where the run with this id already is."""
     line = read_line()
     try:
-        request = msgspec.json.decode(line, type=BackupRequest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        request = decode(line, BackupRequest)
+    except Unreadable as error:
         return complain(f"standard input is no request: {error}", 64)
     if not is_run_id(request.run_id) or request.run_id.startswith(PREFIX):
         return complain(f"run id {request.run_id!r} is refused: letters, digits, dots and dashes only", 64)

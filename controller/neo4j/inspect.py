@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from controller.neo4j.quantity import parse_count
+
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
@@ -64,8 +66,8 @@ def _row(record: dict[str, str]) -> Inspected | None:
             time=record["TIME (UTC)"] if "TIME (UTC)" in record else record["TIME"],
             full=_boolean(record["FULL"]),
             compressed=_boolean(record["COMPRESSED"]),
-            lowest_tx=int(record["LOWEST TX"]),
-            highest_tx=int(record["HIGHEST TX"]),
+            lowest_tx=parse_count(record["LOWEST TX"]),
+            highest_tx=parse_count(record["HIGHEST TX"]),
             recovered=_boolean(record["RECOVERED"]) if "RECOVERED" in record else None,
             store_id_hash=record.get("STORE ID HASH", ""),
         )

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 ALL = "*"
 SYSTEM = "system"
 
-_DATABASE = re.compile(r"^[a-z0-9.-]{1,63}$")
-_ARTIFACT = re.compile(r"^(?P<db>[^/]+)-(?P<ts>\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2})\.backup$")
+_DATABASE = re.compile(r"[a-z0-9.-]{1,63}")
+_ARTIFACT = re.compile(r"(?P<db>[^/\0\r\n]+)-(?P<ts>\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2})\.backup", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class ArtifactName:
 
 def parse_artifact(file_name: str) -> ArtifactName | None:
     """``None`` for everything that is not an artifact: failed leftovers, dumps, directories."""
-    match = _ARTIFACT.match(file_name)
+    match = _ARTIFACT.fullmatch(file_name)
     return ArtifactName(match["db"], match["ts"]) if match else None
 
 
@@ -46,7 +46,7 @@ def refusal(database: str) -> str:
     ``sales``, and it would take in databases made later that nobody meant.
     """
     name = normalise(database)
-    if name == ALL or _DATABASE.match(name):
+    if name == ALL or _DATABASE.fullmatch(name):
         return ""
     if "*" in name or "?" in name:
         return f"database {database!r} is a pattern: write exact names, or * for every database"

@@ -12,9 +12,13 @@ from decimal import Decimal
 KIB = 1024
 MIB = 1024**2
 GIB = 1024**3
+_LARGEST = 2**63 - 1
 
-_KUBERNETES = re.compile(r"^(\d+(?:\.\d*)?|\.\d+)(Ki|Mi|Gi|Ti|Pi|Ei|m|k|M|G|T|P|E|[eE][+-]?\d+)?$")
-_SIZE = re.compile(r"^(\d+)\s*(?:([kKmMgGtT])(?:i[bB]?|[bB])?|[bB])?$")
+# Nobody has more than 10^30 bytes, and a number without a limit would be work without one.
+_KUBERNETES = re.compile(
+    r"([0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(Ki|Mi|Gi|Ti|Pi|Ei|m|k|M|G|T|P|E|[eE][+-]?[0-9]{1,2})?"
+)
+_SIZE = re.compile(r"([0-9]{1,30})\s*(?:([kKmMgGtT])(?:i[bB]?|[bB])?|[bB])?")
 _BINARY = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": KIB * GIB}
 _POWER = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
 
@@ -25,7 +29,7 @@ class BadSize(ValueError):
 
 def parse_kubernetes(text: str) -> int:
     """A Kubernetes quantity in whole bytes: ``512Mi``, ``1G`` (decimal), ``1e9``, ``500m`` rounds up."""
-    match = _KUBERNETES.match(text.strip())
+    match = _KUBERNETES.fullmatch(text.strip())
     if not match:
         raise BadSize(f"{text!r} is no Kubernetes quantity: write for example 512Mi or 1Gi")
     number, suffix = Decimal(match[1]), match[2] or ""
@@ -39,11 +43,19 @@ def parse_size(text: str) -> int:
     Neo4j and the JVM read ``2G`` as 2 GiB; the Kubernetes spelling ``2Gi``, which both refuse, means
     the same here, so that either can be written in a custom resource.
     """
-    match = _SIZE.match(text.strip())
+    match = _SIZE.fullmatch(text.strip())
     if not match:
         raise BadSize(f"{text!r} is no byte size: write for example 512M or 2G")
     unit = (match[2] or "").lower()
     return int(match[1]) * _BINARY[unit]
+
+
+def parse_count(text: str) -> int:
+    """A 64-bit number as Neo4j prints them; raises ValueError for any other: no message could carry it."""
+    number = int(text) if len(text) <= 20 else _LARGEST + 1
+    if not -_LARGEST <= number <= _LARGEST:
+        raise ValueError("not a number of 64 bits")
+    return number
 
 
 def format_size(size: int) -> str:

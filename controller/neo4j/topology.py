@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controller.neo4j.names import normalise
+from controller.neo4j.quantity import parse_count
 
 _HEADER = re.compile(r"^(?=.*\bcurrentStatus\b)name,.*$\n?", re.MULTILINE)
 
@@ -73,7 +74,7 @@ def _row(cells: dict[str, str | None]) -> HostedDatabase:
 
 def _integer(text: str) -> int | None:
     try:
-        return int(text)
+        return parse_count(text)
     except ValueError:
         return None
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_TAG = re.compile(r"^(\d+)\.(\d+)(?:\.(\d+))?(?:-.*)?$")
-_ANYWHERE = re.compile(r"(?<![\d.])(\d{1,4})\.(\d{1,2})(?:\.(\d+))?(?![\d.])")
+_NUMBERS = r"([0-9]{1,4})\.([0-9]{1,2})(?:\.([0-9]{1,6}))?"
+_TAG = re.compile(rf"{_NUMBERS}(?:-.*)?")
+_ANYWHERE = re.compile(rf"(?<![\d.]){_NUMBERS}(?![\d.])")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,7 +75,7 @@ def capabilities(version: Version) -> Capabilities:
 
 def parse_version(text: str) -> Version | None:
     """``5.26.3``, ``2025.01.0``, ``5.26.3-enterprise-ubi9``; ``None`` for anything that is not exact."""
-    match = _TAG.match(text.strip())
+    match = _TAG.fullmatch(text.strip())
     return _version(match) if match else None
 
 

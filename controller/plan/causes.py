@@ -11,12 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-import msgspec
-
 from controller.api.objects import ContainerStatus, Pod, Slim, Terminated
 from controller.plan.text import one_line
 from controller.wire.locations import RUNNER_CONTAINER
-from controller.wire.messages import RunResult
+from controller.wire.messages import RunResult, Unreadable, decode
 
 EVENT_REASONS = frozenset({"FailedMount", "FailedAttachVolume", "FailedCreate", "FailedCreatePodSandBox"})
 _RESULT_MARK = " result {"
@@ -52,10 +50,11 @@ def result_of(pod: Pod) -> RunResult | None:
         return None
     text = ended.message.strip()
     if not text.startswith("{"):
-        text = "{" + text.rpartition(_RESULT_MARK)[2].splitlines()[0] if _RESULT_MARK in text else ""
+        _, mark, told = text.rpartition(_RESULT_MARK)
+        text = "{" + told.partition("\n")[0] if mark else ""
     try:
-        return msgspec.json.decode(text, type=RunResult) if text else None
-    except msgspec.MsgspecError:
+        return decode(text, RunResult) if text else None
+    except Unreadable:
         return None
 
 

@@ -15,14 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-import msgspec
-
 from controller.api.objects import Condition, Job
 from controller.plan.causes import Cause, is_started, newest, result_of, why_ended, why_waiting
 from controller.plan.observed import Attempt, RunSeen, Unknown
 from controller.plan.text import one_line
 from controller.resources import labels
-from controller.wire.messages import Outcome, Progress, RunResult
+from controller.wire.messages import Outcome, Progress, RunResult, Unreadable, decode
 
 ATTEMPT = "backup.neo4j.com/attempt"
 """Annotation of a Job: how many Jobs before it failed for something that is waited for."""
@@ -181,8 +179,8 @@ def progress_in(log: str) -> Progress | None:
     for line in reversed(log.splitlines()):
         _, mark, text = line.partition(_PROGRESS_MARK)
         if mark:
-            with contextlib.suppress(msgspec.MsgspecError):
-                return msgspec.json.decode("{" + text, type=Progress)
+            with contextlib.suppress(Unreadable):
+                return decode("{" + text, Progress)
     return None
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from controller.repository.errors import DamagedDocument, UnsupportedFormat
 from controller.repository.layout import FORMAT_VERSION
+from controller.wire import messages
 from controller.wire.messages import Outcome
 
 
@@ -136,12 +137,12 @@ def encode(document: Document) -> bytes:
 def decode(data: bytes, type_: type[D], where: str) -> D:
     """Read a document; the version is looked at first, because a newer one may not fit the type."""
     try:
-        version = msgspec.json.decode(data, type=_Version).format_version
+        version = messages.decode(data, _Version).format_version
         if version > FORMAT_VERSION:
             raise UnsupportedFormat(
                 f"{where} has format version {version}, this release reads up to {FORMAT_VERSION}: "
                 "use a newer release of the operator"
             )
-        return msgspec.json.decode(data, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return messages.decode(data, type_)
+    except messages.Unreadable as error:
         raise DamagedDocument(f"{where} is damaged: {error}") from error

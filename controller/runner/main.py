@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from typing import NoReturn
 
 import anyio
-import msgspec
 
 from controller.kube.client import Client
 from controller.kube.config import load_config
@@ -34,7 +33,7 @@ from controller.runner.progress import Tracker
 from controller.runner.run import Run, Surroundings
 from controller.runner.session import VerbSession
 from controller.wire import locations
-from controller.wire.messages import Outcome, RunResult, RunSpec
+from controller.wire.messages import Outcome, RunResult, RunSpec, Unreadable, decode
 
 USAGE = 64
 _GOOD = {Outcome.SUCCEEDED, Outcome.SUCCEEDED_WITH_WARNINGS}
@@ -56,8 +55,8 @@ def run_program(env: Mapping[str, str]) -> int:
     run_id = env.get(locations.ENV_RUN_ID, "")
     started = _now()
     try:
-        spec = msgspec.json.decode(env.get(locations.ENV_RUN_SPEC, ""), type=RunSpec)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        spec = decode(env.get(locations.ENV_RUN_SPEC, ""), RunSpec)
+    except Unreadable as error:
         why = f"{locations.ENV_RUN_SPEC} is no run specification: {error}"
         _publish(log, report.failed(run_id, started, _now(), "BadRunSpec", why))
         return USAGE

@@ -29,6 +29,8 @@ from controller.wire.messages import (
     ServeReady,
     ServeRequest,
     TopologyAnswer,
+    Unreadable,
+    decode,
     encode,
 )
 
@@ -307,8 +309,8 @@ def _is_progress(line: bytes) -> bool:
 
 def _decoded(line: bytes, type_: type[M]) -> M:
     try:
-        return msgspec.json.decode(line, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return decode(line, type_)
+    except Unreadable as error:
         raise Cut(f"the agent's answer is not understood: {error}") from error
 
 

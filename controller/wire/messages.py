@@ -12,11 +12,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
 BackupType = Literal["FULL", "DIFF", "AUTO"]
+
+
+class Unreadable(ValueError):
+    """The bytes are no such message."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -329,3 +333,15 @@ class RunResult(Message, frozen=True, kw_only=True):
 def encode(message: Message) -> bytes:
     """One line of JSON without a newline."""
     return msgspec.json.encode(message)
+
+
+T = TypeVar("T")
+
+
+def decode(data: bytes | str, type_: type[T]) -> T:
+    """``data`` as a ``type_``; raises :class:`Unreadable` and nothing else, whatever the bytes are."""
+    try:
+        return msgspec.json.decode(data, type=type_)
+    # msgspec lets the last two through: text that is no UTF-8, and nesting that is too deep for the stack.
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Unreadable(str(error)) from error

@@ -203,7 +203,10 @@ def test_the_result_is_read_from_the_last_log_line_too() -> None:
     assert result_of(a_pod(ended(0, f"first\n{line}"))) == a_result()
 
 
-@pytest.mark.parametrize("message", ["", "{", "panic: {", "result {broken", '{"other": 1}'])
+@pytest.mark.parametrize(
+    "message",
+    ["", "{", "panic: {", "x result {broken", '{"other": 1}', "x result {", '{"x":' + "[" * 100_000],
+)
 def test_a_message_that_is_no_result_is_none(message: str) -> None:
     assert result_of(a_pod(ended(1, message))) is None
 
