@@ -113,7 +113,7 @@ def _ready(observed: Observed, draft: Draft, phase: Phase, runs: tuple[BackupRun
     if stop is not None and stop.ready == "Unknown":
         return Verdict(READY, "Unknown", stop.reason, stop.message)
     if active is not None and not (scheduled and stop is not None and stop.phase is not None):
-        return _going_on(active, scheduled=scheduled, runs=runs)
+        return _going_on(active, observed.status, scheduled=scheduled, runs=runs)
     if stop is not None:
         return Verdict(READY, stop.ready, stop.reason, stop.message)
     last = next((entry for entry in runs if entry.status != "Running"), None)
@@ -130,8 +130,10 @@ def _ready(observed: Observed, draft: Draft, phase: Phase, runs: tuple[BackupRun
     return Verdict(READY, "True", "Completed", f"the backup is good: {told(last)}")
 
 
-def _going_on(active: Run, *, scheduled: bool, runs: tuple[BackupRun, ...]) -> Verdict:
-    message = _doing(active)
+def _going_on(
+    active: Run, before: BackupStatus, *, scheduled: bool, runs: tuple[BackupRun, ...]
+) -> Verdict:
+    message = _doing(active, before.progress)
     reason = active.cause.reason if active.cause else "Running"
     if not scheduled:
         return Verdict(READY, "False", reason, message)
@@ -142,14 +144,17 @@ def _going_on(active: Run, *, scheduled: bool, runs: tuple[BackupRun, ...]) -> V
     return Verdict(READY, "True", reason, message)
 
 
-def _doing(active: Run) -> str:
+def _doing(active: Run, before: BackupProgress | None) -> str:
     if active.cause is not None:
         lead = "waiting to start" if active.state == "Waiting" else "running"
         return f"{lead}: {active.cause.message}"
     progress = active.progress
-    if progress is None:
-        return f"Job {active.job.name} is running"
-    return _moving(progress)
+    if progress is not None:
+        return _moving(progress)
+    if before is not None and before.run_id == active.job.uid and before.phase:
+        # A pod that is over, or whose log cannot be read just now, does not take back how far it was.
+        return f"Job {active.job.name} was last seen {before.phase.lower()}"
+    return f"Job {active.job.name} is running"
 
 
 def _moving(progress: Progress) -> str:

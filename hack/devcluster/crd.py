@@ -13,7 +13,7 @@ from typing import Any
 from hack.devcluster import rules
 from hack.devcluster.errors import Cause, forbidden_field, invalid_field, required
 from hack.devcluster.kinds import COMMON_FIELDS, Column, Kind, Version
-from hack.devcluster.models import reference
+from hack.devcluster.models import component, reference
 from hack.devcluster.objects import Obj, copy, dig
 from hack.devcluster.schema import validate
 
@@ -76,12 +76,7 @@ def _version(item: Obj) -> Version:
         for each in item.get("additionalPrinterColumns") or ()
     )
     schema = copy(dig(item, "schema", "openAPIV3Schema", default={}))
-    known = {
-        "apiVersion": {"type": "string"},
-        "kind": {"type": "string"},
-        "metadata": reference("V1ObjectMeta"),
-    }
-    schema["properties"] = {**(schema.get("properties") or {}), **known}
+    schema["properties"] = {**(schema.get("properties") or {}), **_of_every_object()}
     subresources = item.get("subresources") or {}
     return Version(
         item["name"],
@@ -91,6 +86,15 @@ def _version(item: Obj) -> Version:
         frozenset(name for name in ("status", "scale") if name in subresources),
         subresources.get("scale") or {},
     )
+
+
+def _of_every_object() -> Obj:
+    """As servers publish them for custom resources, descriptions included."""
+    built_in: Obj = component("V1ConfigMap")["properties"]
+    described = "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/"
+    described += "sig-architecture/api-conventions.md#metadata"
+    metadata = {"allOf": [reference("V1ObjectMeta")], "description": described}
+    return {"apiVersion": built_in["apiVersion"], "kind": built_in["kind"], "metadata": metadata}
 
 
 def faults(crd: Obj) -> Iterator[Cause]:

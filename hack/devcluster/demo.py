@@ -86,7 +86,7 @@ The control plane stays up until Ctrl-C. In another terminal:
     kubectl get neo4jbackup -n {rehearsal.namespace} -o wide
     kubectl describe neo4jbackup {rehearsal.backup} -n {rehearsal.namespace}
     kubectl annotate neo4jbackup {rehearsal.backup} -n {rehearsal.namespace} \
-backup.neo4j.com/run-now=again && kubectl get neo4jbackup -n {rehearsal.namespace} -w
+--overwrite backup.neo4j.com/run-now="$(date)" && kubectl get neo4jbackup -n {rehearsal.namespace} -w
 """)
 
 

@@ -237,7 +237,8 @@ def _literal(source: str, name: str) -> str:
 
 
 def _descriptions(source: str) -> dict[str, str]:
-    pattern = re.compile(r'"""Gets the (\w+) of this \w+\.[^\n]*\n\n(.*?)\n\n *:return', re.DOTALL)
+    # One without a description has an empty line more, and the search must not run on to the next one's.
+    pattern = re.compile(r'"""Gets the (\w+) of this \w+\.[^\n]*\n\n(?!\n)(.*?)\n\n *:return', re.DOTALL)
     return {
         name: text.replace("# noqa: E501", "").replace('\\"', '"').strip()
         for name, text in pattern.findall(source)

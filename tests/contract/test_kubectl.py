@@ -85,6 +85,14 @@ def test_describe_and_explain(kubectl: Kubectl, group: str) -> None:
     assert "terminationMessagePath" in kubectl("explain", "statefulsets.spec.template.spec.containers")
 
 
+def test_explain_describes_what_every_object_has_and_only_that(kubectl: Kubectl, group: str) -> None:
+    """Where nothing is described, nothing of the next field's is shown."""
+    explained = kubectl("explain", f"widgets.{group}")
+    assert "APIVersion defines the versioned schema" in explained
+    assert "Standard object's metadata" in explained
+    assert ":r" not in kubectl("explain", "pod")
+
+
 def _is_new(kubectl: Kubectl) -> bool:
     minor: str = json.loads(kubectl("version", "-o", "json"))["serverVersion"]["minor"]
     return int(minor.rstrip("+")) >= 27

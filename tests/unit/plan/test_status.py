@@ -166,17 +166,25 @@ def with_progress(world: World, progress: Progress | None) -> Any:
     return replace(observed, runs=(RunSeen(run.job, (Attempt(attempt.pod, (), progress),)),))
 
 
+def job_uid(world: World) -> str:
+    runs = world.observe().runs
+    assert not isinstance(runs, Unknown)
+    return runs[0].job.uid
+
+
 def test_progress_is_shown_kept_when_the_log_is_unreadable_and_gone_at_the_end() -> None:
     world = running(a_world())
-    said = Progress(run_id="r", phase="Uploading", bytes_done=512, bytes_total=2048, bytes_per_second=1024)
+    run = job_uid(world)
+    said = Progress(run_id=run, phase="Uploading", bytes_done=512, bytes_total=2048, bytes_per_second=1024)
     after = plan(with_progress(world, said), world.now).status
     assert after is not None
     assert after.progress is not None
     assert (after.progress.percent, after.progress.throughput) == (25, "1.0Ki/s")
     world.status = after
-    kept = plan(with_progress(world, said), world.now + timedelta(seconds=5)).status
+    kept = plan(with_progress(world, None), world.now + timedelta(seconds=5)).status
     assert kept is not None
     assert kept.progress == after.progress
+    assert kept.message == "Job nightly-backup was last seen uploading"
     world.run_to_rest()
     assert world.status.progress is None
 
