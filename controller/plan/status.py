@@ -130,9 +130,7 @@ def _ready(observed: Observed, draft: Draft, phase: Phase, runs: tuple[BackupRun
     return Verdict(READY, "True", "Completed", f"the backup is good: {told(last)}")
 
 
-def _going_on(
-    active: Run, before: BackupStatus, *, scheduled: bool, runs: tuple[BackupRun, ...]
-) -> Verdict:
+def _going_on(active: Run, before: BackupStatus, *, scheduled: bool, runs: tuple[BackupRun, ...]) -> Verdict:
     message = _doing(active, before.progress)
     reason = active.cause.reason if active.cause else "Running"
     if not scheduled:
