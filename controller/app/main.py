@@ -30,12 +30,14 @@ from controller.kube.events import EventRecorder
 from controller.kube.health import Health, LoopLag, serve_health
 from controller.kube.informer import wait_all_synced
 from controller.kube.leader import LeaderElector
+from controller.kube.ownwrites import OwnWrites
+from controller.kube.store import Key
 from controller.kube.supervisor import Life, PartFailed, Supervisor, run_until
 from controller.kube.workqueue import WorkQueue
 from controller.plan import kinds
 from controller.plan.observed import Settings
 from controller.reconcile.announce import Announcer
-from controller.reconcile.backup import BackupReconciler, Key
+from controller.reconcile.backup import BackupReconciler
 from controller.reconcile.caches import Caches, build_caches
 from controller.reconcile.watches import Waker
 
@@ -148,7 +150,8 @@ class _Operator:
         cron_jobs = await first_served(client, (kinds.CRON_JOBS, kinds.CRON_JOBS_BETA)) or kinds.CRON_JOBS
         version = await server_version(client)
         caches = build_caches(client, self._settings.namespaces, cron_jobs)
-        Waker(caches, self._queue.add, self._queue.add_low).connect()
+        own: OwnWrites[Key] = OwnWrites(self._queue.add)
+        Waker(caches, own, self._queue.add, self._queue.add_low).connect()
         settings = Settings(
             image=self._settings.image,
             image_pull_policy=self._settings.image_pull_policy,
@@ -157,7 +160,7 @@ class _Operator:
             log_level=self._settings.log_level,
         )
         log.info("server", version=".".join(map(str, version)), cron_jobs=cron_jobs.api_version)
-        reconciler = BackupReconciler(self._writer, caches, Announcer(self._recorder), settings, _now)
+        reconciler = BackupReconciler(self._writer, caches, Announcer(self._recorder), settings, _now, own)
         return _Machine(caches, reconciler)
 
     async def leader(self, life: Life) -> None:

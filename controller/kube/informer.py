@@ -113,6 +113,10 @@ class Informer(Generic[T]):
         """The server says that it has no such kind."""
         return self._position.absent
 
+    def covers(self, namespace: str) -> bool:
+        """Whether objects of ``namespace`` belong to the collection, selectors aside."""
+        return self._namespace is None or self._namespace == namespace
+
     def __repr__(self) -> str:
         state = type(self._position.state).__name__
         return f"<Informer of {self.resource.plural}, {state}, {self.store!r}>"

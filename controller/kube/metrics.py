@@ -27,6 +27,9 @@ QUEUE_LONGEST = Gauge(
 )
 RECONCILES = Counter("controller_reconciles", "Reconciles by outcome.", ["controller", "outcome"])
 CRASHES = Counter("controller_crashes", "Reconciles that ended with an unexpected exception.", ["controller"])
+OWN_WRITES_GIVEN_UP = Counter(
+    "controller_own_writes_given_up", "Own writes that no cache showed in time.", ["controller"]
+)
 OBJECTS = Gauge("informer_objects", "Objects in the cache.", ["resource"])
 WATCH_EVENTS = Counter("informer_events", "Watch events received.", ["resource"])
 LISTS = Counter("informer_lists", "Complete lists received.", ["resource"])

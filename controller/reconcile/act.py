@@ -9,8 +9,10 @@ Non-guarantee: all or nothing. Whatever stops in between is planned again from w
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
+import anyio
 import structlog
 
 from controller.api import objects
@@ -18,6 +20,9 @@ from controller.api.backup import FINALIZER
 from controller.api.model import JsonObject
 from controller.kube.client import Client
 from controller.kube.errors import AlreadyExists, BadRequest, Conflict, Forbidden, Invalid, NotFound
+from controller.kube.ownwrites import OwnWrites, Place, Write
+from controller.kube.resource import Resource
+from controller.kube.store import Key, key_of
 from controller.plan import kinds
 from controller.plan.causes import Cause
 from controller.plan.changes import (
@@ -53,8 +58,8 @@ class Stale(Exception):
 class Actor:
     """Carries changes out for one backup after the other."""
 
-    def __init__(self, client: Client, announcer: Announcer) -> None:
-        self._client, self._announcer = client, announcer
+    def __init__(self, client: Client, announcer: Announcer, own: OwnWrites[Key]) -> None:
+        self._client, self._announcer, self._own = client, announcer, own
 
     async def carry_out(self, backup: objects.Neo4jBackup, changes: Sequence[Change]) -> None:
         """All of them, in order; raises Denied, Stale or what the connection raises."""
@@ -72,15 +77,15 @@ class Actor:
             case Create():
                 await self._create(backup, change)
             case Apply():
-                await self._client.apply(change.resource, change.document, field_manager=FIELD_MANAGER)
+                await self._apply(backup, change.resource, change.document)
             case Patch():
-                await self._patch(change)
+                await self._patch(backup, change)
             case Delete():
-                await self._delete(change)
+                await self._delete(backup, change)
             case SetFinalizer():
                 await self._finalizer(backup, change)
             case PatchSidecar():
-                await self._sidecar(change)
+                await self._sidecar(backup, change)
             case EmitEvent():
                 self._announcer.announce(backup, change)
 
@@ -88,8 +93,10 @@ class Actor:
         if change.resource == kinds.JOBS:
             await self._must_be_newest(backup)
         metadata = change.document["metadata"]
+        place = Place(change.resource, metadata["namespace"], metadata["name"])
         try:
-            await self._client.create(change.resource, change.document)
+            with self._writing(backup, place) as write:
+                write.version = version_of(await self._client.create(change.resource, change.document))
         except AlreadyExists:
             existing = await self._existing(change, metadata)
             if existing is None or change.resource == kinds.CLAIMS:
@@ -116,18 +123,28 @@ class Actor:
         if (newest.uid, newest.resource_version) != (backup.uid, backup.resource_version):
             raise Stale("the backup has changed")
 
-    async def _patch(self, change: Patch) -> None:
+    async def _apply(self, backup: objects.Neo4jBackup, resource: Resource, document: JsonObject) -> None:
+        metadata = document["metadata"]
+        with self._writing(backup, Place(resource, metadata["namespace"], metadata["name"])) as write:
+            applied = await self._client.apply(resource, document, field_manager=FIELD_MANAGER)
+            write.version = version_of(applied)
+
+    async def _patch(self, backup: objects.Neo4jBackup, change: Patch) -> None:
+        where = (change.resource, change.name, change.namespace)
         try:
-            await self._client.merge_patch(change.resource, change.name, change.namespace, change.patch)
+            with self._writing(backup, Place(change.resource, change.namespace, change.name)) as write:
+                write.version = version_of(await self._client.merge_patch(*where, change.patch))
         except NotFound:
             log.info("already gone", kind=change.resource.kind, name=change.name)
 
-    async def _delete(self, change: Delete) -> None:
+    async def _delete(self, backup: objects.Neo4jBackup, change: Delete) -> None:
         try:
             await self._client.delete(change.resource, change.name, change.namespace, uid=change.uid)
         except (NotFound, Conflict):
             # A conflict here is another object of that name: the one that was meant is gone.
             log.info("already gone", kind=change.resource.kind, name=change.name)
+        place = Place(change.resource, change.namespace, change.name)
+        self._own.deleted(key_of(backup), backup.uid, place, change.uid, anyio.current_time())
 
     async def _finalizer(self, backup: objects.Neo4jBackup, change: SetFinalizer) -> None:
         others = [name for name in backup.finalizers if name != FINALIZER]
@@ -138,19 +155,30 @@ class Actor:
             {"op": "add", "path": "/metadata/finalizers", "value": wanted},
         ]
         try:
-            await self._client.json_patch(kinds.BACKUPS, backup.name, backup.namespace, patch)
+            with self._writing(backup, Place(kinds.BACKUPS, *key_of(backup))) as write:
+                where = (kinds.BACKUPS, backup.name, backup.namespace)
+                write.version = version_of(await self._client.json_patch(*where, patch))
         except NotFound:
             log.info("already gone", kind=kinds.BACKUPS.kind, name=backup.name)
         except (Invalid, Conflict) as error:
             raise Stale("the backup has changed") from error
 
-    async def _sidecar(self, change: PatchSidecar) -> None:
+    async def _sidecar(self, backup: objects.Neo4jBackup, change: PatchSidecar) -> None:
         newest = await self._client.get(
             kinds.STATEFUL_SETS, change.name, change.namespace, as_=objects.StatefulSet
         )
         if (newest.uid, newest.resource_version) != (change.uid, change.resource_version):
             raise Stale(f"StatefulSet {change.name} has changed")
-        await self._client.apply(kinds.STATEFUL_SETS, change.document, field_manager=FIELD_MANAGER)
+        await self._apply(backup, kinds.STATEFUL_SETS, change.document)
+
+    def _writing(self, backup: objects.Neo4jBackup, place: Place) -> contextlib.AbstractContextManager[Write]:
+        return self._own.writing(key_of(backup), backup.uid, place, anyio.current_time)
+
+
+def version_of(answer: JsonObject) -> str:
+    """The version that a write made."""
+    version: str = answer["metadata"]["resourceVersion"]
+    return version
 
 
 def _attempted(change: Change) -> str:

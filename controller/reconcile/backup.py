@@ -1,7 +1,7 @@
 """Reconcile one Neo4jBackup: observe, plan, act.
 
-Guarantee: level-triggered and stateless but for one thing, the version of our own last status write:
-a cache that does not have it yet is waited for, so that nothing is said or decided twice from the past.
+Guarantee: level-triggered and stateless but for one thing, what was written for a backup and its caches
+do not show yet: that is waited for, so that nothing is said or decided twice from the past.
 
 Non-guarantee: a key is safe to reconcile at any time, not in any number of processes at once; the
 lease sees to that.
@@ -12,15 +12,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeAlias
 
+import anyio
 import structlog
 
 from controller.api.objects import Neo4jBackup
+from controller.kube import metrics
 from controller.kube.client import Client
 from controller.kube.controller import Done
 from controller.kube.errors import Conflict, NotFound
-from controller.kube.versions import is_at_least
+from controller.kube.ownwrites import OwnWrites, Place
+from controller.kube.store import Key, key_of
+from controller.plan import kinds
 from controller.plan.observed import Observed, Settings
 from controller.plan.plan import Plan, plan
 from controller.reconcile.act import Actor, Denied, Stale
@@ -29,13 +32,9 @@ from controller.reconcile.caches import Caches
 from controller.reconcile.observe import observe
 from controller.reconcile.statuses import write_status
 
-Key: TypeAlias = tuple[str, str]
-
 SOON_SECONDS = 0.3
 RESYNC_SECONDS = 3600.0
 """Heals what no event tells of: a status that was wiped, an event that was lost."""
-PATIENCE = 200
-"""How often a cache that lacks our own write is waited for before we go on without it."""
 
 log = structlog.get_logger(__name__)
 
@@ -50,20 +49,23 @@ class BackupReconciler:
         announcer: Announcer,
         settings: Settings,
         clock: Callable[[], datetime],
+        own: OwnWrites[Key],
     ) -> None:
         self._client, self._caches, self._settings, self._clock = client, caches, settings, clock
-        self._announcer, self._actor = announcer, Actor(client, announcer)
-        self._written: dict[Key, tuple[str, str, int]] = {}
-        """The uid, the version of our last status write, and how often the cache was behind it."""
+        self._announcer, self._actor, self._own = announcer, Actor(client, announcer, own), own
 
     async def __call__(self, key: Key) -> Done:
         """One round for one backup."""
         backup = self._caches.backups.get(*key)
         if backup is None:
-            self._written.pop(key, None)
+            self._own.forget(key)
             return Done()
-        if self._is_behind(backup):
-            return Done(requeue_after=SOON_SECONDS)
+        sight = self._own.look(key, backup.uid, self._caches, anyio.current_time())
+        if sight.lacking:
+            log.debug("the caches are behind", lacking=sight.lacking)
+            return Done(requeue_after=sight.again)
+        if sight.given_up:
+            metrics.OWN_WRITES_GIVEN_UP.labels(kinds.BACKUPS.plural).inc(sight.given_up)
         try:
             return await self._round(backup)
         except (Stale, Conflict) as error:
@@ -85,23 +87,15 @@ class BackupReconciler:
         if planned.status is None:
             return
         backup = observed.backup
-        try:
-            version = await write_status(self._client, backup, observed.status, planned.status)
-        except NotFound:
-            return
+        place, version = Place(kinds.BACKUPS, *key_of(backup)), None
+        with self._own.writing(key_of(backup), backup.uid, place, anyio.current_time) as write:
+            try:
+                version = await write_status(self._client, backup, observed.status, planned.status)
+            except NotFound:
+                return
+            write.version = version or ""
         if version is None:
             return
-        self._written[backup.namespace, backup.name] = (backup.uid, version, 0)
         log.info("status", rule=planned.rule, phase=planned.status.phase, why=planned.reason)
         for event in planned.announcements:
             self._announcer.announce(backup, event)
-
-    def _is_behind(self, backup: Neo4jBackup) -> bool:
-        key = (backup.namespace, backup.name)
-        uid, version, waited = self._written.get(key, ("", "", 0))
-        caught_up = is_at_least(backup.resource_version, version) is not False
-        if uid != backup.uid or caught_up or waited >= PATIENCE:
-            self._written.pop(key, None)
-            return False
-        self._written[key] = (uid, version, waited + 1)
-        return True

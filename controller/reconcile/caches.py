@@ -16,6 +16,7 @@ from controller.api import objects, targets
 from controller.api.backup import GROUP, VERSION
 from controller.kube.client import Client
 from controller.kube.informer import Handler, Informer
+from controller.kube.ownwrites import Place
 from controller.kube.resource import PODS, Resource
 from controller.plan import kinds
 from controller.resources import labels, names
@@ -42,9 +43,14 @@ class Collection(Generic[T]):
         return all(informer.has_synced for informer in self.informers)
 
     @property
+    def resource(self) -> Resource:
+        """Where the kind is on the API server."""
+        return self.informers[0].resource
+
+    @property
     def plural(self) -> str:
         """What the kind is called in a message."""
-        return self.informers[0].resource.plural
+        return self.resource.plural
 
     def get(self, namespace: str, name: str) -> T | None:
         """The object, or None."""
@@ -62,6 +68,10 @@ class Collection(Generic[T]):
     def all(self) -> list[T]:
         """All objects."""
         return [item for informer in self.informers for item in informer.store.list()]
+
+    def version_of(self, namespace: str) -> str | None:
+        """The version that the cache of a namespace is at; None when it is not watched."""
+        return next((item.store.version for item in self.informers if item.covers(namespace)), None)
 
     def add_handler(self, handler: Handler[T]) -> None:
         """Tell ``handler`` of every change."""
@@ -91,6 +101,20 @@ class Caches:
     def watches(self, namespace: str) -> bool:
         """Whether anything of ``namespace`` can be seen at all."""
         return not self.namespaces or namespace in self.namespaces
+
+    def version_of(self, resource: Resource, namespace: str) -> str | None:
+        """The version that the cache of these objects is at; None when there is no such cache."""
+        collection = self._of(resource)
+        return None if collection is None else collection.version_of(namespace)
+
+    def shows(self, place: Place, uid: str) -> bool:
+        """Whether this very object is there and not on its way out."""
+        collection = self._of(place.resource)
+        found = None if collection is None else collection.get(place.namespace, place.name)
+        return found is not None and found.uid == uid and not found.is_deleting
+
+    def _of(self, resource: Resource) -> Collection[Any] | None:
+        return next((item for item in self._collections if item.resource == resource), None)
 
     @property
     def informers(self) -> tuple[Informer[Any], ...]:

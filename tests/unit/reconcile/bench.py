@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -12,20 +12,24 @@ from typing import Any
 
 import anyio
 import yaml
+from anyio.abc import TaskGroup
 
 from controller.api import targets
 from controller.api.backup import ALLOW_FROM_ANNOTATION
 from controller.kube.client import Client
 from controller.kube.config import load_config
-from controller.kube.controller import Done
+from controller.kube.controller import Done, run_workers
 from controller.kube.events import EventRecorder
 from controller.kube.informer import Informer, wait_all_synced
+from controller.kube.ownwrites import OwnWrites
 from controller.kube.resource import EVENTS, PODS, Resource
+from controller.kube.store import Key
+from controller.kube.workqueue import WorkQueue
 from controller.plan import kinds
 from controller.plan.observed import Settings
 from controller.reconcile.announce import Announcer
-from controller.reconcile.backup import BackupReconciler, Key
-from controller.reconcile.caches import Caches, build_caches
+from controller.reconcile.backup import BackupReconciler
+from controller.reconcile.caches import Caches, Collection, build_caches
 from controller.reconcile.watches import Waker
 from controller.resources import labels
 from controller.wire.messages import Outcome, RunResult, encode
@@ -50,7 +54,22 @@ class Bench:
     client: Client
     caches: Caches
     reconciler: BackupReconciler
+    queue: WorkQueue[Key]
+    group: TaskGroup
     woken: list[Key] = field(default_factory=list)
+    following: dict[Resource, anyio.CancelScope] = field(default_factory=dict)
+
+    async def follow(self, informer: Informer[Any]) -> None:
+        with anyio.CancelScope() as self.following[informer.resource]:
+            await informer.run()
+
+    @contextmanager
+    def lagging(self, collection: Collection[Any]) -> Iterator[None]:
+        """The cache of one kind hears nothing, and all of it afterwards."""
+        self.following[collection.resource].cancel()
+        yield
+        for informer in collection.informers:
+            self.group.start_soon(self.follow, informer)
 
     async def backup(self, name: str = "nightly", namespace: str = NAMESPACE, **spec: Any) -> Json:
         content = {"target": {"kind": "Cluster", "name": "graph"}, "storage": S3} | spec
@@ -149,6 +168,38 @@ class Bench:
         for _ in range(count):
             await self.round(name)
 
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[list[Key]]:
+        """The program's workers at work; the keys that reached the reconcile function."""
+        reconciled: list[Key] = []
+
+        async def reconcile(key: Key) -> Done:
+            reconciled.append(key)
+            await self.reconciler(key)
+            # Without its wish to look again: only what happens brings a key back.
+            return Done()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run_workers, self.queue, reconcile)
+            yield reconciled
+            self.queue.shutdown()
+
+    async def at_rest(self) -> None:
+        """Wait until the caches have everything and the workers nothing to do."""
+        while True:
+            await self.settled()
+            now = self.queue.statistics()
+            if not now.ready and not now.processing:
+                return
+            await anyio.sleep(0.02)
+
+    def writes(self, since: int) -> dict[str, int]:
+        """How often objects of each kind were written after a version."""
+        store = self.cluster.registry.store
+        kinds_ = {item.resource for item in self.caches.informers}
+        found = {kind.kind: len(store.changes((kind.group, kind.plural), since)) for kind in kinds_}
+        return {kind: count for kind, count in found.items() if count}
+
     async def status(self, name: str = "nightly") -> Json:
         content: Json = (await self.client.get(kinds.BACKUPS, name, NAMESPACE)).get("status", {})
         return content
@@ -236,18 +287,26 @@ async def a_bench(directory: Path) -> AsyncIterator[Bench]:
         await _install(client)
         caches = build_caches(client, (), kinds.CRON_JOBS)
         woken: list[Key] = []
-        Waker(caches, woken.append).connect()
+        queue: WorkQueue[Key] = WorkQueue("test")
+
+        def wake(key: Key) -> None:
+            woken.append(key)
+            queue.add(key)
+
+        own: OwnWrites[Key] = OwnWrites(wake)
+        Waker(caches, own, wake).connect()
         recorder = EventRecorder(client, component="operator", instance="test")
         settings = Settings(image="operator:1")
         reconciler = BackupReconciler(
-            client, caches, Announcer(recorder), settings, lambda: datetime.now(UTC)
+            client, caches, Announcer(recorder), settings, lambda: datetime.now(UTC), own
         )
         async with anyio.create_task_group() as group:
+            bench = Bench(cluster, client, caches, reconciler, queue, group, woken)
             for informer in caches.informers:
-                group.start_soon(informer.run)
+                group.start_soon(bench.follow, informer)
             group.start_soon(recorder.run)
             await wait_all_synced(caches.informers, seconds=20)
-            yield Bench(cluster, client, caches, reconciler, woken)
+            yield bench
             group.cancel_scope.cancel()
 
 
