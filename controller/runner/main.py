@@ -103,13 +103,13 @@ async def _until_terminated(spec: RunSpec, run_id: str, log: Log) -> RunResult:
         result: RunResult | None = None
         with unwrapped():
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
+                tasks.start_soon(cancel_on_signal, tasks.cancel_scope)
                 result = await run.result()
                 tasks.cancel_scope.cancel()
         return result or run.failure("Interrupted", "the pod was told to stop before the run was done")
 
 
-async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
+async def cancel_on_signal(scope: anyio.CancelScope) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
             scope.cancel()

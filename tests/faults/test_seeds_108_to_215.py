@@ -1,0 +1,19 @@
+"""The promise: whatever breaks, a backup that is called good restores, and one that is not says why.
+
+The other half is test_seeds_0_to_107.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.rounds import ROUNDS, failures_of
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+@pytest.mark.parametrize("first", range(108, 216, ROUNDS))
+def test_every_outcome_is_true(first: int, tmp_path: Path) -> None:
+    assert not failures_of(range(first, first + ROUNDS), tmp_path)
