@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from hack.devcluster import discovery, openapi, requests
+from hack.devcluster.audit import Audit
 from hack.devcluster.errors import ApiStatus, method_not_allowed, no_such_path, unauthorized
 from hack.devcluster.faults import Faults
 from hack.devcluster.identity import ANONYMOUS, Tokens, User, impersonated
@@ -43,10 +44,10 @@ class ApiServer:
         *,
         bookmark_seconds: float = 2.0,
     ) -> None:
-        self.faults = Faults()
+        self.faults, self.audit = Faults(), Audit()
         self.authorizer = Authorizer(registry)
         self.application = web.Application(client_max_size=_LARGEST_BODY)
-        self.application.router.add_route("*", "/{path:.*}", self._handle)
+        self.application.router.add_route("*", "/{path:.*}", self._audited)
         self._registry = registry
         self._tokens = tokens
         self._reviews = Reviews(registry, self.authorizer, tokens)
@@ -72,6 +73,9 @@ class ApiServer:
             ("eviction", "create"): pods.evict,
             ("token", "create"): self._token,
         }
+
+    async def _audited(self, request: web.Request) -> web.StreamResponse:
+        return await self.audit.handle(request, self._handle)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:

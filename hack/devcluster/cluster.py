@@ -18,6 +18,7 @@ import anyio
 from aiohttp import web
 
 from hack.devcluster.apiserver import ApiServer
+from hack.devcluster.audit import Audit
 from hack.devcluster.certificates import Identity, make_identity, write_kubeconfig
 from hack.devcluster.controllers import run_controllers
 from hack.devcluster.faults import Faults
@@ -76,6 +77,10 @@ class DevCluster:
     @property
     def faults(self) -> Faults:
         return self._api.faults
+
+    @property
+    def audit(self) -> Audit:
+        return self._api.audit
 
     @property
     def ca_pem(self) -> str:

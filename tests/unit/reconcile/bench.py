@@ -284,7 +284,7 @@ async def a_bench(directory: Path) -> AsyncIterator[Bench]:
         DevCluster(directory, run_pods=False) as cluster,
         Client(load_config(str(cluster.kubeconfig))) as client,
     ):
-        await _install(client)
+        await install(client)
         caches = build_caches(client, (), kinds.CRON_JOBS)
         woken: list[Key] = []
         queue: WorkQueue[Key] = WorkQueue("test")
@@ -310,7 +310,7 @@ async def a_bench(directory: Path) -> AsyncIterator[Bench]:
             group.cancel_scope.cancel()
 
 
-async def _install(client: Client) -> None:
+async def install(client: Client) -> None:
     for path in sorted((ROOT / "manifests" / "crds").glob("*neo4jbackups.yaml")):
         await client.create(CRDS, yaml.safe_load(path.read_text()))
     for kind in targets.KINDS:
