@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import ClassVar, Literal
 
 from pydantic import Field, ValidationError
+from pydantic.alias_generators import to_camel
 
 from controller.api import syntax
 from controller.api.model import InvalidObject, Model, Rule, problems_of
@@ -46,6 +47,17 @@ _PROVIDER_MATCHES = (
 _PROVIDER_MESSAGE = (
     "cloud.provider must fit the storage type: aws for s3, gcp for gcs, azure for azure; pvc takes no cloud"
 )
+
+
+_PROVIDER_OF_FIELD = {
+    "aws_role_arn": "aws",
+    "force_path_style": "aws",
+    "checksum_algorithm": "aws",
+    "gcp_service_account": "gcp",
+    "azure_client_id": "azure",
+    "azure_tenant_id": "azure",
+}
+_UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 
 def _text_rule(field: str, attribute: str, pattern: str, message: str) -> Rule[Model]:
@@ -105,13 +117,58 @@ class CloudBlock(Model):
     region: str = Field(min_length=1, max_length=63)
     """Region of the bucket; any value for S3-compatible servers that have none."""
     credentials_secret: str | None = Field(default=None, min_length=1, max_length=253)
-    """Secret with the credentials, in the namespace of this backup. Without it the backup pod's own
-    identity is used (IRSA, workload identity)."""
+    """Secret with the credentials, in the namespace of this backup. Without credentials in it the backup
+    pod's own identity is used: awsRoleArn, gcpServiceAccount, azureClientId, or EKS Pod Identity."""
     endpoint: str | None = Field(default=None, min_length=1, max_length=512)
     """Base URL of an S3-compatible server or emulator, e.g. https://minio.storage:9000; path-style
     addressing is used. Without it the provider's own endpoint."""
+    force_path_style: bool | None = None
+    """For aws: whether the bucket is named in the path of a URL instead of in its host name. Default true
+    with an endpoint, else false."""
+    checksum_algorithm: Literal["SHA256"] | None = None
+    """For aws: have the server check each upload against this checksum. Older S3-compatible servers refuse
+    it; the hashes that verifyBackup reads back against are there in any case."""
+    aws_role_arn: str | None = Field(default=None, max_length=2048)
+    """For aws: IAM role of the backup pod (IRSA), set on its ServiceAccount as eks.amazonaws.com/role-arn."""
+    gcp_service_account: str | None = Field(default=None, max_length=255)
+    """For gcp: Google service account that the backup pod acts as, set on its ServiceAccount as
+    iam.gke.io/gcp-service-account."""
+    azure_client_id: str | None = Field(default=None, max_length=36)
+    """For azure: client id of the managed identity or application that the backup pod acts as, set on its
+    ServiceAccount as azure.workload.identity/client-id."""
+    azure_tenant_id: str | None = Field(default=None, max_length=36)
+    """For azure: tenant of azureClientId, when it is not the cluster's own."""
 
-    rules: ClassVar[tuple[Rule[Model], ...]] = (
+    rules: ClassVar[tuple[Rule[CloudBlock], ...]] = (
+        Rule(
+            "(self.provider == 'aws' || (!has(self.awsRoleArn) && !has(self.forcePathStyle)"
+            " && !has(self.checksumAlgorithm))) && (self.provider == 'gcp' || !has(self.gcpServiceAccount))"
+            " && (self.provider == 'azure' || (!has(self.azureClientId) && !has(self.azureTenantId)))",
+            "awsRoleArn, forcePathStyle and checksumAlgorithm are for provider aws, gcpServiceAccount for "
+            "gcp, azureClientId and azureTenantId for azure",
+            lambda it: all(
+                provider == it.provider or getattr(it, name) is None
+                for name, provider in _PROVIDER_OF_FIELD.items()
+            ),
+        ),
+        _text_rule(
+            "awsRoleArn",
+            "aws_role_arn",
+            "arn:[a-z0-9-]+:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+",
+            "awsRoleArn must be the ARN of a role, such as arn:aws:iam::123456789012:role/neo4j-backup",
+        ),
+        _text_rule(
+            "gcpServiceAccount",
+            "gcp_service_account",
+            "[a-z0-9-]+@[a-z0-9.-]+[.]gserviceaccount[.]com",
+            "gcpServiceAccount must be an address such as backup@project.iam.gserviceaccount.com",
+        ),
+        _text_rule(
+            "azureClientId", "azure_client_id", _UUID, "azureClientId must be the id of a client, a UUID"
+        ),
+        _text_rule(
+            "azureTenantId", "azure_tenant_id", _UUID, "azureTenantId must be the id of a tenant, a UUID"
+        ),
         _text_rule("region", "region", "[A-Za-z0-9-]+", "region must consist of letters, digits and dashes"),
         _text_rule(
             "credentialsSecret",
@@ -313,7 +370,11 @@ class BackupOptions(Model):
         return bool(self.verify_backup or self.verify)
 
 
-_SHARED_CLOUD_FIELDS = (("credentialsSecret", "credentials_secret"), ("endpoint", "endpoint"))
+_SHARED_CLOUD_FIELDS = (
+    ("credentialsSecret", "credentials_secret"),
+    ("endpoint", "endpoint"),
+    *((to_camel(name), name) for name in _PROVIDER_OF_FIELD),
+)
 _CLOUDS_AGREE = (
     "!has(self.cloud) || !has(self.storage.cloud) || (self.cloud.provider == self.storage.cloud.provider"
     " && self.cloud.region == self.storage.cloud.region"

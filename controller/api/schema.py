@@ -123,7 +123,7 @@ class _Converter:
             rest = {key: value for key, value in node.items() if key != "$ref"}
             return self._resolved(self._definitions[name] | rest, path)
         if "const" in node:
-            return node | {"enum": [node["const"]]}
+            node = node | {"enum": [node["const"]]}
         return _with_honest_default(node)
 
 

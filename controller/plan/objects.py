@@ -22,7 +22,7 @@ from controller.plan.observed import Observed, Settings, Unknown
 from controller.plan.requests import Pending
 from controller.plan.runs import ATTEMPT, DEPLOYMENT
 from controller.plan.targets import Target
-from controller.resources import cronjob, job, labels, pvc, rbac
+from controller.resources import cronjob, identity, job, labels, pvc, rbac
 from controller.resources.hashing import content_hash, is_current, with_spec_hash
 from controller.wire.messages import Retention, RunSpec, Server, StorageTarget
 
@@ -38,7 +38,8 @@ def rights(observed: Observed, _now: datetime, draft: Draft) -> Draft:
     if isinstance(bindings, Unknown):
         return draft.blind(JOB_CREATED, bindings.reason)
     backup, where = observed.backup, draft.target.namespace
-    wanted_account = with_spec_hash(rbac.build_service_account(backup))
+    cloud = observed.spec.effective_cloud if isinstance(observed.spec, BackupSpec) else None
+    wanted_account = with_spec_hash(rbac.build_service_account(backup, identity.account_annotations(cloud)))
     wanted_role = with_spec_hash(rbac.build_role(backup, where, draft.target.pod_names))
     wanted_binding = with_spec_hash(rbac.build_role_binding(backup, where))
     return draft.doing(
@@ -141,6 +142,8 @@ def run_spec(backup: Neo4jBackup, spec: BackupSpec, target: Target, servers: Seq
             path=spec.storage.path or "",
             region=cloud.region if cloud else "",
             endpoint=(cloud.endpoint or "") if cloud else "",
+            path_style=cloud.force_path_style if cloud else None,
+            checksum=(cloud.checksum_algorithm or "") if cloud else "",
         ),
         databases=target.databases,
         type=spec.options.backup_type,
@@ -191,6 +194,7 @@ def runner_pod(backup: Neo4jBackup, spec: BackupSpec, target: Target, settings: 
         credentials_secret=(cloud.credentials_secret or "") if cloud else "",
         key_secret=(encryption.key_secret or "") if encryption else "",
         log_level=settings.log_level,
+        labels=identity.pod_labels(cloud),
     )
 
 

@@ -69,8 +69,8 @@ def read_files(directory: Path) -> dict[str, bytes]:
 def s3_settings(target: StorageTarget, prefix: str, secret: Mapping[str, bytes]) -> S3Settings:
     """What the spec says wins over what the Secret says; keys come from the Secret only."""
     found = _known(secret, _S3)
-    has_id, has_key = "access_key_id" in found, "secret_access_key" in found
-    if secret and not (has_id and has_key):
+    has_keys = {"access_key_id", "secret_access_key"} <= found.keys()
+    if not has_keys and not _is_understood(secret, _S3, "region", "endpoint", "ca_certificate"):
         raise AccessDenied(
             "the credentials Secret needs the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
             f"it has: {', '.join(sorted(secret))}"
@@ -84,13 +84,15 @@ def s3_settings(target: StorageTarget, prefix: str, secret: Mapping[str, bytes])
         secret_access_key=found.get("secret_access_key", ""),
         session_token=found.get("session_token", ""),
         ca_certificate=found.get("ca_certificate", "").encode(),
+        path_style=target.path_style,
+        checksum=target.checksum,
     )
 
 
 def gcs_settings(target: StorageTarget, prefix: str, secret: Mapping[str, bytes]) -> GCSSettings:
     """The service account's key is told by its content, because everybody names the file differently."""
     key = _service_account(secret)
-    if secret and not key:
+    if not key and not _is_understood(secret, _GCS, "ca_certificate"):
         raise AccessDenied(
             "the credentials Secret needs the JSON key of a service account (for example under key.json), "
             f"it has: {', '.join(sorted(secret))}"
@@ -154,12 +156,29 @@ def _connection(text: str) -> dict[str, str]:
     return {_CONNECTION[name]: value for name, _, value in pairs if name in _CONNECTION and value}
 
 
+def _is_understood(secret: Mapping[str, bytes], names: Mapping[str, frozenset[str]], *fields: str) -> bool:
+    """Whether all that the Secret holds is one of ``fields``: then it is no mistyped key, and who asks is the
+    pod's own identity."""
+    return all(any(_plain(name) in names[field] for field in fields) for name in secret)
+
+
+def _one_line(name: str, value: str) -> str:
+    """HTTP headers take nothing else, and obstore panics instead of saying so."""
+    if not (value.isascii() and value.isprintable()):
+        raise AccessDenied(f"{name!r} of the credentials Secret holds line breaks or other odd characters")
+    return value
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
 def _known(secret: Mapping[str, bytes], names: Mapping[str, frozenset[str]]) -> dict[str, str]:
     """The keys that mean something; people write them in every case and with every separator."""
     found: dict[str, str] = {}
     for name in sorted(secret):
-        plain = re.sub(r"[^a-z0-9]", "", name.lower())
+        plain = _plain(name)
         for field, aliases in names.items():
             if plain in aliases and (value := secret[name].decode("utf-8", "replace").strip()):
-                found.setdefault(field, value)
+                found.setdefault(field, value if field == "ca_certificate" else _one_line(name, value))
     return found

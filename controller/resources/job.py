@@ -10,7 +10,7 @@ Non-guarantee: nothing here names what the runner does; ``wire.RunSpec`` does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from controller.api.model import JsonObject
 from controller.api.objects import Neo4jBackup
@@ -38,6 +38,8 @@ class RunnerPod:
     key_secret: str = ""
     """With the keys of encryption; empty when nothing is encrypted."""
     log_level: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """More labels of the pod, which a cloud's webhook looks for."""
 
 
 def build_job(
@@ -62,7 +64,7 @@ def build_job_spec(backup: Neo4jBackup, run: RunSpec, pod: RunnerPod) -> JsonObj
         "backoffLimit": BACKOFF_LIMIT,
         "template": {
             "metadata": {
-                "labels": labels.for_backup(backup, {labels.GENERATION: str(run.generation)}),
+                "labels": labels.for_backup(backup, {labels.GENERATION: str(run.generation), **pod.labels}),
                 "annotations": {"kubectl.kubernetes.io/default-container": locations.RUNNER_CONTAINER},
             },
             "spec": _pod_spec(backup, run, pod),

@@ -6,7 +6,8 @@ else; the operator holds exactly these rules itself, as Kubernetes' escalation c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from controller.api.model import JsonObject
 from controller.api.objects import Neo4jBackup
@@ -17,13 +18,18 @@ from controller.resources.ownership import metadata
 RBAC_VERSION = "rbac.authorization.k8s.io/v1"
 
 
-def build_service_account(backup: Neo4jBackup) -> JsonObject:
-    """The runner's identity, in the backup's namespace."""
+def build_service_account(
+    backup: Neo4jBackup, annotations: Mapping[str, str] = MappingProxyType({})
+) -> JsonObject:
+    """The runner's identity, in the backup's namespace; ``annotations`` tie it to one of the cloud."""
+    meta = metadata(backup, names.service_account(backup.name))
+    if annotations:
+        meta["annotations"] = dict(annotations)
     return with_spec_hash(
         {
             "apiVersion": "v1",
             "kind": "ServiceAccount",
-            "metadata": metadata(backup, names.service_account(backup.name)),
+            "metadata": meta,
             "automountServiceAccountToken": False,
         }
     )

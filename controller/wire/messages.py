@@ -220,6 +220,10 @@ class StorageTarget(Message, frozen=True, kw_only=True):
     region: str = ""
     endpoint: str = ""
     """S3-compatible servers: the base URL; empty means the provider's own."""
+    path_style: bool | None = None
+    """S3: the bucket in the path (true) or in the host name; None: in the path where there is an endpoint."""
+    checksum: Literal["", "SHA256"] = ""
+    """S3: the server checks each upload against it."""
 
 
 class Retention(Message, frozen=True, kw_only=True):

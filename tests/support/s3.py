@@ -7,13 +7,22 @@ demand. Non-guarantee: moto checks no signatures and forgets everything at the e
 from __future__ import annotations
 
 import re
+import ssl
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 
-from moto.server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
+
+from tests.support.tls import Authority
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +30,7 @@ class S3Server:
     """Where it is, and what tests ask it behind the store's back."""
 
     endpoint: str
+    tls: ssl.SSLContext | None = None
 
     def make_bucket(self) -> str:
         name = f"bucket-{uuid4().hex[:12]}"
@@ -37,16 +47,29 @@ class S3Server:
 
     def _call(self, method: str, path: str) -> str:
         request = urllib.request.Request(f"{self.endpoint}/{path}", method=method)
-        with urllib.request.urlopen(request) as answer:
+        with urllib.request.urlopen(request, context=self.tls) as answer:
             return str(answer.read(), "utf-8")
 
 
 @contextmanager
-def s3_server() -> Iterator[S3Server]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
+def s3_server(tls: Authority | None = None) -> Iterator[S3Server]:
+    """Plain, or over TLS with a certificate of ``tls``."""
+    app = DomainDispatcherApplication(create_backend_app)
+    context = tls.server_context() if tls else None
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet, ssl_context=context)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    scheme = "https" if tls else "http"
     try:
-        host, port = server.get_host_and_port()
-        yield S3Server(f"http://{host}:{port}")
+        yield S3Server(f"{scheme}://127.0.0.1:{server.server_port}", tls.client_context() if tls else None)
     finally:
-        server.stop()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Quiet(MotoRequestHandler):
+    """One line a request would bury what a failing test has to say."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        pass

@@ -11,14 +11,14 @@ the provider (Azure: a week) or the bucket's lifecycle rule removes it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import obstore
+from cryptography import x509
 from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
@@ -36,6 +36,7 @@ from controller.repository.errors import (
     Unavailable,
 )
 from controller.repository.store import ObjectInfo, check_key
+from controller.repository.stores import words
 from controller.repository.stores.guarded import Guarded
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ _MAX_PARTS = 9_000
 """Below the 10,000 of S3 and GCS, because the size is an estimate."""
 _IN_FLIGHT = 64 * _MIB
 
-_STATUS = re.compile(r"status code: (\d{3})")
-_CODE = re.compile(r"<Code>(\w+)</Code>")
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "EntityTooLarge", "InsufficientStorage"}
 _METADATA_SERVICES = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
 
@@ -108,7 +107,7 @@ class CloudStore:
                 return bytes(obstore.get_range(self._bucket, check_key(key), start=start, length=length))
             except BaseError as error:
                 # Some servers refuse such a range, others answer it in a way that obstore refuses.
-                if _status(error) == "416" or "StartTooLarge" in str(error):
+                if words.status_of(error) == "416" or "StartTooLarge" in str(error):
                     return b""
                 raise
 
@@ -128,22 +127,26 @@ class CloudStore:
             try:
                 obstore.delete(self._bucket, check_key(key))
             except FileNotFoundError as error:
-                if _code(error) in self._place.no_bucket:
+                if words.code_of(error) in self._place.no_bucket:
                     raise
 
     @contextmanager
     def _translated(self, key: str, source: Guarded | None = None) -> Iterator[None]:
         try:
             yield
-        except (BaseError, OSError, ValueError) as error:
+        except BaseException as error:
             if source and source.error:
                 raise source.error from None
-            raise self._meaning(key, error) from error
+            if isinstance(error, BaseError | OSError | ValueError):
+                raise self._meaning(key, error) from error
+            # A panic of the library is no Exception: let through, it would end the run without a word.
+            if type(error).__name__ == "PanicException":
+                raise StoreError(f"{self._place.location}/{key}: the library failed: {error}") from None
+            raise
 
     def _meaning(self, key: str, error: Exception) -> StoreError:
-        place, code, status = self._place, _code(error), _status(error)
-        at = f"{place.location}/{key}"
-        said = code or (f"HTTP {status}" if status else _first_line(error))
+        place, code, status = self._place, words.code_of(error), words.status_of(error)
+        at, said = f"{place.location}/{key}", words.said(error)
         if code in place.no_bucket:
             return NoSuchBucket(f"{place.bucket} does not exist at {place.where}")
         if code in _FULL or status == "507":
@@ -155,6 +158,17 @@ class CloudStore:
         if code in place.denied or _is_denied(error, status):
             return AccessDenied(f"{at}: {said}; check the credentials and what they may do there")
         return Unavailable(f"{at} at {place.where}: {said}")
+
+
+B = TypeVar("B")
+
+
+def connected(connect: Callable[[], B]) -> B:
+    """What ``connect`` makes; settings that the library does not take are the credentials' fault."""
+    try:
+        return connect()
+    except (BaseError, ValueError) as error:
+        raise AccessDenied(f"the storage's credentials cannot be used: {words.first_line(error)}") from None
 
 
 def part_size(size_hint: int) -> int:
@@ -182,8 +196,16 @@ def client_options(endpoint: str, ca_certificate: bytes = b"") -> ClientConfig:
         "timeout": timedelta(minutes=10),
     }
     if ca_certificate:
+        _check_pem(ca_certificate)
         options["root_certificate"] = ca_certificate
     return options
+
+
+def _check_pem(ca_certificate: bytes) -> None:
+    try:
+        x509.load_pem_x509_certificates(ca_certificate)
+    except ValueError:
+        raise AccessDenied("ca.crt of the credentials Secret is no certificate in PEM format") from None
 
 
 def location(scheme: str, *parts: str) -> str:
@@ -196,17 +218,3 @@ def _is_denied(error: Exception, status: str) -> bool:
     # Asking the machine's metadata service means that neither the Secret nor the pod had credentials.
     asked = any(service in str(error) for service in _METADATA_SERVICES)
     return refused or asked or status in {"401", "403"}
-
-
-def _code(error: Exception) -> str:
-    match = _CODE.search(str(error))
-    return match.group(1) if match else ""
-
-
-def _status(error: Exception) -> str:
-    match = _STATUS.search(str(error))
-    return match.group(1) if match else ""
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]

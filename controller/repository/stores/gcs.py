@@ -10,11 +10,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from obstore.store import GCSStore as Bucket
 
-from controller.repository.stores.cloud import CloudStore, Place, client_options, location, retry_config
+from controller.repository.stores.cloud import (
+    CloudStore,
+    Place,
+    client_options,
+    connected,
+    location,
+    retry_config,
+)
 
 if TYPE_CHECKING:
     from obstore.store import GCSConfig
@@ -53,7 +61,7 @@ class GCSStore(CloudStore):
             no_bucket=_NO_BUCKET,
             denied=_DENIED,
         )
-        super().__init__(_connect(settings), place)
+        super().__init__(connected(partial(_connect, settings)), place)
 
 
 def _connect(settings: GCSSettings) -> Bucket:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from obstore.store import S3Store as Bucket
@@ -17,6 +18,7 @@ from controller.repository.stores.cloud import (
     CloudStore,
     Place,
     client_options,
+    connected,
     location,
     retry_config,
 )
@@ -45,6 +47,10 @@ class S3Settings:
     secret_access_key: str = ""
     session_token: str = ""
     ca_certificate: bytes = b""
+    path_style: bool | None = None
+    """Whether the bucket is in the path of a URL; None: with an endpoint of one's own, yes."""
+    checksum: str = ""
+    """``SHA256``: the server checks every part against it."""
     retry_timeout: timedelta = timedelta(seconds=60)
 
     def __repr__(self) -> str:
@@ -62,14 +68,26 @@ class S3Store(CloudStore):
             no_bucket=_NO_BUCKET,
             denied=_DENIED,
         )
-        super().__init__(_connect(settings), place)
+        super().__init__(connected(partial(_connect, settings)), place)
+
+
+def _path_style(settings: S3Settings) -> bool:
+    return bool(settings.endpoint) if settings.path_style is None else settings.path_style
+
+
+def _endpoint(settings: S3Settings) -> str:
+    """Without the path style obstore takes the URL as it is, so the bucket's name is put before the host."""
+    url = settings.endpoint.rstrip("/")
+    return url if _path_style(settings) else url.replace("://", f"://{settings.bucket}.", 1)
 
 
 def _connect(settings: S3Settings) -> Bucket:
     config: S3Config = {"region": settings.region or "us-east-1"}
+    config["virtual_hosted_style_request"] = not _path_style(settings)
+    if settings.checksum:
+        config["checksum_algorithm"] = settings.checksum
     if settings.endpoint:
-        config["endpoint"] = settings.endpoint.rstrip("/")
-        config["virtual_hosted_style_request"] = False
+        config["endpoint"] = _endpoint(settings)
     if settings.access_key_id:
         config["access_key_id"] = settings.access_key_id
         config["secret_access_key"] = settings.secret_access_key

@@ -8,6 +8,9 @@ from typing import Any
 Spec = dict[str, Any]
 
 CLOUD: Spec = {"provider": "aws", "region": "us-east-1"}
+GCP: Spec = {"provider": "gcp", "region": "us-central1"}
+AZURE: Spec = {"provider": "azure", "region": "eastus"}
+UUID = "0123abcd-0000-4000-8000-0123456789ab"
 
 
 def spec(**changes: Any) -> Spec:
@@ -43,6 +46,12 @@ VALID: dict[str, Spec] = {
     | {"cloud": CLOUD | {"endpoint": "http://minio.minio.svc:9000"}},
     "gcs": s3(type="gcs", cloud={"provider": "gcp", "region": "us-central1"}),
     "azure": s3(type="azure", cloud={"provider": "azure", "region": "eastus"}),
+    "role of AWS": s3(cloud=CLOUD | {"awsRoleArn": "arn:aws:iam::123456789012:role/a/neo4j-backup"}),
+    "options of S3": s3(cloud=CLOUD | {"forcePathStyle": False, "checksumAlgorithm": "SHA256"}),
+    "account of Google": s3(
+        type="gcs", cloud=GCP | {"gcpServiceAccount": "backup@my-project.iam.gserviceaccount.com"}
+    ),
+    "client of Azure": s3(type="azure", cloud=AZURE | {"azureClientId": UUID, "azureTenantId": UUID}),
     "new claim": pvc(size="100Gi"),
     "claim of either kind": pvc(
         name="backup-storage", size="100Gi", storageClass="fast-ssd", accessModes=["ReadWriteMany"]
@@ -73,6 +82,8 @@ PATH_MESSAGE = "path must be segments"
 ARGUMENT_MESSAGE = "additionalArgs must each be --name or --name=value"
 RESERVED_MESSAGE = "additionalArgs must not set"
 CLOUDS_MESSAGE = "cloud and storage.cloud disagree"
+ROLE = "arn:aws:iam::123456789012:role/neo4j-backup"
+IDENTITY_MESSAGE = "awsRoleArn, forcePathStyle and checksumAlgorithm are for provider aws"
 PROVIDER_MESSAGE = "cloud.provider must fit the storage type"
 
 BROKEN: dict[str, tuple[Spec, str]] = {
@@ -102,6 +113,30 @@ BROKEN: dict[str, tuple[Spec, str]] = {
     "secret that is a path": (
         s3(cloud=CLOUD | {"credentialsSecret": "../x"}),
         "credentialsSecret must be the name of a Secret",
+    ),
+    "role of AWS elsewhere": (s3(type="gcs", cloud=GCP | {"awsRoleArn": ROLE}), IDENTITY_MESSAGE),
+    "path style elsewhere": (s3(type="gcs", cloud=GCP | {"forcePathStyle": True}), IDENTITY_MESSAGE),
+    "account of Google elsewhere": (
+        s3(cloud=CLOUD | {"gcpServiceAccount": "a@p.iam.gserviceaccount.com"}),
+        IDENTITY_MESSAGE,
+    ),
+    "client of Azure elsewhere": (s3(cloud=CLOUD | {"azureClientId": UUID}), IDENTITY_MESSAGE),
+    "role that is a name": (s3(cloud=CLOUD | {"awsRoleArn": "neo4j-backup"}), "awsRoleArn must be the ARN"),
+    "account that is a name": (
+        s3(type="gcs", cloud=GCP | {"gcpServiceAccount": "backup"}),
+        "gcpServiceAccount must be an address",
+    ),
+    "client that is a name": (
+        s3(type="azure", cloud=AZURE | {"azureClientId": "backup"}),
+        "azureClientId must be the id",
+    ),
+    "tenant that is a name": (
+        s3(type="azure", cloud=AZURE | {"azureTenantId": "contoso"}),
+        "azureTenantId must be the id",
+    ),
+    "roles disagree": (
+        s3(cloud=CLOUD | {"awsRoleArn": ROLE}) | {"cloud": CLOUD | {"awsRoleArn": ROLE + "2"}},
+        CLOUDS_MESSAGE,
     ),
     "path upwards": (s3(path="a/../b"), PATH_MESSAGE),
     "path of dots": (s3(path=".."), PATH_MESSAGE),

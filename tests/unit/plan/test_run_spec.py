@@ -10,6 +10,9 @@ import pytest
 from tests.property.plan.world import World
 from tests.unit.plan.test_status import SPEC, a_world
 
+UUID = "0123abcd-0000-4000-8000-0123456789ab"
+ROLE = "arn:aws:iam::123456789012:role/neo4j-backup"
+ADDRESS = "backup@my-project.iam.gserviceaccount.com"
 ENCRYPTION = {"enabled": True, "keySecret": "keys", "algorithm": "ChaCha20"}
 
 
@@ -51,3 +54,43 @@ def test_encryption_reaches_the_runner_with_its_keys_and_only_when_it_is_on() ->
     off = {"options": {"encryption": ENCRYPTION | {"enabled": False}}}
     assert "encryption" not in told(off)
     assert not [one for one in job_of(a_world(SPEC | off))["volumes"] if "secret" in one]
+
+
+def test_an_identity_of_the_cloud_is_tied_to_the_service_account() -> None:
+    cloud = {"provider": "azure", "region": "eastus", "azureClientId": UUID, "azureTenantId": UUID}
+    world = a_world(SPEC | {"storage": {"type": "azure", "bucket": "b", "cloud": cloud}})
+    world.run_to_rest()
+    [account] = world.all("serviceaccounts")
+    annotations = account["metadata"]["annotations"]
+    assert annotations["azure.workload.identity/client-id"] == UUID
+    assert annotations["azure.workload.identity/tenant-id"] == UUID
+    [job] = world.all("jobs")
+    assert job["spec"]["template"]["metadata"]["labels"]["azure.workload.identity/use"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("type_", "cloud", "annotation"),
+    [
+        ("s3", {"provider": "aws", "awsRoleArn": ROLE}, ("eks.amazonaws.com/role-arn", ROLE)),
+        (
+            "gcs",
+            {"provider": "gcp", "gcpServiceAccount": ADDRESS},
+            ("iam.gke.io/gcp-service-account", ADDRESS),
+        ),
+    ],
+)
+def test_other_clouds_need_the_annotation_alone(
+    type_: str, cloud: dict[str, str], annotation: tuple[str, str]
+) -> None:
+    world = a_world(SPEC | {"storage": {"type": type_, "bucket": "b", "cloud": cloud | {"region": "x"}}})
+    world.run_to_rest()
+    [account] = world.all("serviceaccounts")
+    assert annotation in account["metadata"]["annotations"].items()
+    [job] = world.all("jobs")
+    assert not [name for name in job["spec"]["template"]["metadata"]["labels"] if name.startswith("azure")]
+
+
+def test_the_options_of_s3_reach_the_runner() -> None:
+    cloud = {"provider": "aws", "region": "x", "forcePathStyle": False, "checksumAlgorithm": "SHA256"}
+    storage = told({"storage": {"type": "s3", "bucket": "b", "cloud": cloud}})["storage"]
+    assert (storage["pathStyle"], storage["checksum"]) == (False, "SHA256")
