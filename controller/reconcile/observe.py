@@ -83,7 +83,7 @@ def _spec(backup: objects.Neo4jBackup) -> BackupSpec | Invalid:
 
 def _listed(caches: Caches, collection: Collection[T], namespace: str) -> Seen[tuple[T, ...]]:
     if not caches.watches(namespace):
-        return Unknown(f"this operator does not watch namespace {namespace}")
+        return Unknown(f"this operator does not watch namespace {namespace}: add it to WATCH_NAMESPACES")
     if not collection.has_synced:
         return Unknown(f"{collection.plural} were not read yet")
     return tuple(collection.within(namespace))

@@ -162,8 +162,7 @@ class Space:
 @contextmanager
 def space(kubectl: Kubectl, images: Images, name: str) -> Iterator[Space]:
     """A namespace that is gone afterwards; deletion is not waited for."""
-    # Not "create namespace": kubectl 1.32 and newer send protobuf, which the embedded server refuses.
-    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    kubectl("create", "namespace", name)
     try:
         yield Space(kubectl, images, name)
     finally:
