@@ -65,22 +65,14 @@ class Model(BaseModel):
             raise ValueError("; ".join(broken))
         return self
 
-    def as_dict(self) -> JsonObject:
-        """JSON names and types, absent fields and empty lists left out, as in a Kubernetes object."""
-        dumped: JsonObject = _pruned(self.model_dump(mode="json", by_alias=True, exclude_none=True))
-        return dumped
+    def as_dict(self, only: set[str] | None = None) -> JsonObject:
+        """JSON names and types, absent fields and empty lists left out, as in a Kubernetes object.
 
-    def as_merge_patch(self) -> JsonObject:
-        """``as_dict`` with null wherever a field is absent: a merge patch only removes what it names."""
-        patch = self.as_dict()
-        for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
-            key = field.alias or to_camel(name)
-            if isinstance(value, Model):
-                patch[key] = value.as_merge_patch()
-            else:
-                patch.setdefault(key, None)
-        return patch
+        With ``only``, of the fields with these Python names.
+        """
+        content = self.model_dump(mode="json", by_alias=True, exclude_none=True, include=only)
+        dumped: JsonObject = _pruned(content)
+        return dumped
 
 
 class InvalidObject(ValueError):

@@ -158,6 +158,7 @@ class Client:
         full = {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
         return await self._write("PATCH", _path_of(resource, obj, subresource), full, APPLY_PATCH, query)
 
+    @overload
     async def merge_patch(
         self,
         resource: Resource,
@@ -166,9 +167,33 @@ class Client:
         patch: Mapping[str, Any],
         *,
         subresource: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any]: ...
+
+    @overload
+    async def merge_patch(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None,
+        patch: Mapping[str, Any],
+        *,
+        subresource: str | None = None,
+        as_: type[T],
+    ) -> T: ...
+
+    async def merge_patch(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None,
+        patch: Mapping[str, Any],
+        *,
+        subresource: str | None = None,
+        as_: Any = dict,
+    ) -> Any:
         """RFC 7386; a ``metadata.resourceVersion`` in the patch makes it conditional."""
-        return await self._write("PATCH", resource.path(namespace, name, subresource), patch, MERGE_PATCH)
+        path, body = resource.path(namespace, name, subresource), msgspec.json.encode(patch)
+        return decode(await self.raw("PATCH", path, body=body, content_type=MERGE_PATCH), as_)
 
     async def json_patch(
         self,

@@ -118,14 +118,3 @@ def test_a_status_survives_the_way_to_the_server_and_back() -> None:
 @pytest.mark.parametrize("raw", [b"", b"{}", b'{"phase": "Nonsense"}', b"[]"])
 def test_a_status_that_cannot_be_read_counts_as_none(raw: bytes) -> None:
     assert parse_status(raw) == BackupStatus()
-
-
-def test_a_merge_patch_of_a_status_removes_what_is_no_longer_so() -> None:
-    status = BackupStatus.model_validate({"phase": "Running", "progress": {"phase": "Dumping"}})
-    patch = status.as_merge_patch()
-    assert patch["phase"] == "Running"
-    assert patch["message"] is None
-    assert patch["history"] is None
-    assert patch["progress"]["phase"] == "Dumping"
-    assert patch["progress"]["runID"] is None
-    assert BackupStatus().as_merge_patch()["progress"] is None
