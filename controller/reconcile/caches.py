@@ -10,8 +10,6 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import msgspec
-
 from controller.api import objects, targets
 from controller.api.backup import GROUP, VERSION
 from controller.kube.client import Client
@@ -19,16 +17,14 @@ from controller.kube.informer import Handler, Informer
 from controller.kube.ownwrites import Place
 from controller.kube.resource import PODS, Resource
 from controller.plan import kinds
-from controller.resources import labels, names
+from controller.reconcile import indexes
+from controller.resources import labels
 
 T = TypeVar("T", bound=objects.Object)
 Index = Callable[[T], Iterable[Hashable]]
 
-UID = "uid"
 BACKUP_UID = "backup-uid"
 CONTROLLER_UID = "controller-uid"
-TARGET_NAMESPACE = "target-namespace"
-CLAIM = "claim"
 
 
 class Collection(Generic[T]):
@@ -160,7 +156,7 @@ def build_caches(client: Client, namespaces: tuple[str, ...], cron_jobs: Resourc
         backups=of(
             kinds.BACKUPS,
             objects.Neo4jBackup,
-            {UID: lambda item: (item.uid,), TARGET_NAMESPACE: _target_namespace, CLAIM: _claim},
+            indexes.OF_BACKUPS,
         ),
         clusters=of(_foreign(targets.CLUSTER), targets.Neo4jEnterpriseCluster, {}),
         standalones=of(_foreign(targets.STANDALONE), targets.Neo4jEnterpriseStandalone, {}),
@@ -176,63 +172,15 @@ def build_caches(client: Client, namespaces: tuple[str, ...], cron_jobs: Resourc
     )
 
 
-def _foreign(kind: targets.Kind) -> Resource:
-    return Resource(GROUP, VERSION, kind.plural, kind.kind)
-
-
-# --- indexes -------------------------------------------------------------------------------------
-
-
-class _Place(msgspec.Struct, frozen=True):
-    namespace: str | None = None
-    name: str | None = None
-
-
-class _Storage(msgspec.Struct, frozen=True):
-    type: str = ""
-    pvc: _Place | None = None
-
-
-class _Outline(msgspec.Struct, frozen=True):
-    target: _Place = _Place()
-    storage: _Storage = _Storage()
-
-
-def _outline(backup: objects.Neo4jBackup) -> _Outline:
-    """Where a spec points to, even when it is otherwise invalid."""
-    try:
-        return msgspec.json.decode(backup.spec, type=_Outline)
-    except msgspec.MsgspecError:
-        return _Outline()
-
-
-def target_namespace_of(backup: objects.Neo4jBackup) -> str:
-    """The namespace of the target."""
-    return _outline(backup).target.namespace or backup.namespace
-
-
-def claim_of(backup: objects.Neo4jBackup) -> str:
-    """The claim that the backups go to; empty for other storage."""
-    storage = _outline(backup).storage
-    if storage.pvc is None:
-        return ""
-    return storage.pvc.name or names.claim(backup.name)
-
-
 def backup_uid_of(item: objects.Object) -> tuple[str, ...]:
     """The backup that made an object."""
     uid = item.labels.get(labels.BACKUP_UID)
     return (uid,) if uid else ()
 
 
-def _target_namespace(backup: objects.Neo4jBackup) -> tuple[str, ...]:
-    return (target_namespace_of(backup),)
-
-
-def _claim(backup: objects.Neo4jBackup) -> tuple[tuple[str, str], ...]:
-    name = claim_of(backup)
-    return ((backup.namespace, name),) if name else ()
-
-
 def _controller_uid(pod: objects.Pod) -> tuple[str, ...]:
     return (pod.controller.uid,) if pod.controller else ()
+
+
+def _foreign(kind: targets.Kind) -> Resource:
+    return Resource(GROUP, VERSION, kind.plural, kind.kind)

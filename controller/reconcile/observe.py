@@ -30,14 +30,8 @@ from controller.plan.observed import (
     Unknown,
 )
 from controller.plan.runs import DEPLOYMENT, progress_in, read_run
-from controller.reconcile.caches import (
-    BACKUP_UID,
-    CONTROLLER_UID,
-    Caches,
-    Collection,
-    claim_of,
-    target_namespace_of,
-)
+from controller.reconcile.caches import BACKUP_UID, CONTROLLER_UID, Caches, Collection
+from controller.reconcile.indexes import claim_of, target_namespace_of
 from controller.resources import names
 from controller.wire.locations import RUNNER_CONTAINER
 

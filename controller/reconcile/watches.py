@@ -18,7 +18,8 @@ from controller.kube.ownwrites import OwnWrites, Place
 from controller.kube.resource import Resource
 from controller.kube.store import Key, key_of
 from controller.plan.runs import DEPLOYMENT
-from controller.reconcile.caches import CLAIM, TARGET_NAMESPACE, UID, Caches, Collection, backup_uid_of
+from controller.reconcile.caches import Caches, Collection, backup_uid_of
+from controller.reconcile.indexes import CLAIM, TARGET_NAMESPACE, UID, asked
 from controller.resources import labels
 
 T = TypeVar("T", bound=Object)
@@ -60,7 +61,7 @@ class Waker:
 
     def _backup(self, old: Neo4jBackup | None, new: Neo4jBackup | None) -> None:
         changed = new or old
-        if changed is not None and (old is None or new is None or _asked(old) != _asked(new)):
+        if changed is not None and (old is None or new is None or asked(old) != asked(new)):
             self._wake((changed.namespace, changed.name))
 
     def _owned(self, resource: Resource, old: Object | None, new: Object | None) -> None:
@@ -114,11 +115,6 @@ class Waker:
 
 def _place(resource: Resource, item: Object) -> Place:
     return Place(resource, item.namespace, item.name)
-
-
-def _asked(backup: Neo4jBackup) -> tuple[object, ...]:
-    """What a user changes; the status is ours."""
-    return backup.uid, backup.generation, backup.annotations, backup.is_deleting, backup.finalizers
 
 
 def _matters(pod: Pod | None) -> tuple[object, ...]:
