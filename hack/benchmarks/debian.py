@@ -1,30 +1,27 @@
-"""The Go peer's toolchain and libraries, from Debian's archive, unpacked and never installed.
+"""The Go peer's toolchain and libraries, from Debian's archive by apt, unpacked and never installed.
 
-Guarantee: packages are checked against the sums of the archive's index; nothing outside ``.cache`` is
-written, and no Go proxy is asked. Non-guarantee: unstable moves on, so the version that was measured is
-part of the result (:func:`version`). The index itself is not verified against Debian's key.
+Guarantee: apt checks what it fetches against Debian's keys; nothing outside ``.cache`` is written, and no
+Go proxy is asked. Non-guarantee: unstable moves on, so the versions that were measured are part of the
+result (:func:`versions`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import lzma
 import os
 import re
+import shutil
 import subprocess
-import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SOURCE = Path(__file__).resolve().parent / "go"
+SOURCE = Path(__file__).resolve().parent / "go" / "main.go"
 CACHE = ROOT / ".cache" / "benchmarks" / "go"
 MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
 SUITE = "sid"
-CLIENT_GO = "golang-k8s-client-go-dev"
-SYSTEM = ("amd64", "all")
-
-Package = Mapping[str, str]
+WANTED = ("golang-go", "golang-k8s-client-go-dev")
+TOOLS = ("apt-get", "apt-cache", "dpkg-deb")
 
 
 class NoGo(RuntimeError):
@@ -33,94 +30,70 @@ class NoGo(RuntimeError):
 
 def informer() -> Path:
     """The built program; made once, which takes some minutes."""
-    program = CACHE / "informer"
-    source = (SOURCE / "main.go").read_bytes()
-    stamp = CACHE / "stamp"
-    digest = hashlib.sha256(source).hexdigest()
+    program, stamp = CACHE / "informer", CACHE / "stamp"
+    digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()
     if program.exists() and stamp.exists() and stamp.read_text() == digest:
         return program
+    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
+        raise NoGo(f"client-go comes from Debian's archive, and there is no {missing[0]} here")
     try:
         if not (CACHE / "root").exists():
             unpack()
         build(program)
-    except (OSError, subprocess.CalledProcessError, KeyError) as error:
-        raise NoGo(f"client-go could not be fetched or built: {error}") from error
+    except subprocess.CalledProcessError as error:
+        raise NoGo(f"client-go could not be fetched or built: {error}: {error.stderr or ''}") from error
     stamp.write_text(digest)
     return program
 
 
-def version() -> str:
+def versions() -> str:
     """Of client-go and of Go, as Debian counts them."""
-    return (CACHE / "version").read_text()
+    return (CACHE / "versions").read_text()
 
 
 def unpack() -> None:
-    """Fetch client-go, all it imports, and the newest Go."""
+    """Fetch client-go, all it imports, and Go."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    packages = index()
-    go = newest_go(packages)
-    wanted = closure(packages, [CLIENT_GO, f"{go}-go", f"{go}-src"])
-    scratch = CACHE / "unpacking"
-    for name in wanted:
-        subprocess.run(["dpkg-deb", "-x", str(fetch(packages[name])), str(scratch)], check=True)
-    versions = (f"client-go {packages[CLIENT_GO]['Version']}", f"{go} {packages[f'{go}-go']['Version']}")
-    (CACHE / "version").write_text(", ".join(versions))
+    options = private_apt()
+    run(["apt-get", *options, "--quiet", "update"])
+    debs, scratch = CACHE / "debs", CACHE / "unpacking"
+    debs.mkdir(exist_ok=True)
+    run(["apt-get", *options, "--quiet", "download", *closure(options)], cwd=debs)
+    for deb in sorted(debs.glob("*.deb")):
+        run(["dpkg-deb", "--extract", str(deb), str(scratch)])
+    (CACHE / "versions").write_text(", ".join(version_of(options, package) for package in WANTED))
     scratch.rename(CACHE / "root")
+    shutil.rmtree(debs)
 
 
-def index() -> dict[str, Package]:
-    """What the archive has, by name."""
-    packages: dict[str, Package] = {}
-    for system in SYSTEM:
-        url = f"{MIRROR}/dists/{SUITE}/main/binary-{system}/Packages.xz"
-        with urllib.request.urlopen(url, timeout=120) as answer:
-            text = lzma.decompress(answer.read()).decode()
-        packages |= {package["Package"]: package for package in parse(text)}
-    return packages
+def private_apt() -> list[str]:
+    """Options that keep apt away from the system's own state: another suite, nothing installed."""
+    state = CACHE / "apt"
+    for part in ("lists/partial", "archives/partial"):
+        (state / part).mkdir(parents=True, exist_ok=True)
+    (state / "status").touch()
+    (state / "sources.list").write_text(f"deb {MIRROR} {SUITE} main\n")
+    settings = {
+        "Dir::Etc::sourcelist": state / "sources.list",
+        "Dir::Etc::sourceparts": "-",
+        "Dir::State::lists": state / "lists",
+        "Dir::State::status": state / "status",
+        "Dir::Cache": state,
+        "APT::Sandbox::User": "",
+    }
+    return [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
 
 
-def parse(text: str) -> Iterable[Package]:
-    """The paragraphs of a Packages file; only fields of one line matter here."""
-    for paragraph in text.split("\n\n"):
-        fields = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", paragraph, re.MULTILINE))
-        if "Package" in fields:
-            yield fields
+def closure(options: Sequence[str]) -> list[str]:
+    """The packages of Go and of Go libraries that apt would install for :data:`WANTED`."""
+    planned = run(["apt-get", *options, "--simulate", "--no-install-recommends", "install", *WANTED])
+    return re.findall(r"^Inst (golang-\S+)", planned, re.MULTILINE)
 
 
-def newest_go(packages: Mapping[str, Package]) -> str:
-    """``golang-1.26`` or later."""
-    found = (re.fullmatch(r"golang-1\.(\d+)-go", name) for name in packages)
-    minor = max(int(match[1]) for match in found if match)
-    return f"golang-1.{minor}"
-
-
-def closure(packages: Mapping[str, Package], roots: Iterable[str]) -> list[str]:
-    """``roots`` with the Go libraries they need, and theirs."""
-    found: dict[str, None] = {}
-    todo = list(roots)
-    while todo:
-        name = todo.pop()
-        if name in found:
-            continue
-        found[name] = None
-        for group in packages[name].get("Depends", "").split(","):
-            first = re.split(r"[ (|:]", group.strip())[0]
-            if first.startswith("golang-") and first.endswith("-dev") and first in packages:
-                todo.append(first)
-    return [*found]
-
-
-def fetch(package: Package) -> Path:
-    """The package's file, checked."""
-    path = CACHE / "debs" / Path(package["Filename"]).name
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(f"{MIRROR}/{package['Filename']}", timeout=300) as answer:
-            content: bytes = answer.read()
-        if hashlib.sha256(content).hexdigest() != package["SHA256"]:
-            raise NoGo(f"{package['Filename']} is not what the archive's index says")
-        path.write_bytes(content)
-    return path
+def version_of(options: Sequence[str], package: str) -> str:
+    shown = run(["apt-cache", *options, "show", "--no-all-versions", package])
+    found = re.search(r"^Version: (?:\d+:)?(\S+)", shown, re.MULTILINE)
+    return f"{package} {found[1] if found else 'of an unknown version'}"
 
 
 def build(program: Path) -> None:
@@ -129,7 +102,7 @@ def build(program: Path) -> None:
     (goroot,) = (root / "usr" / "lib").glob("go-1.*")
     place = CACHE / "path" / "src" / "informer"
     place.mkdir(parents=True, exist_ok=True)
-    (place / "main.go").write_bytes((SOURCE / "main.go").read_bytes())
+    shutil.copy(SOURCE, place)
     env = {
         **os.environ,
         "GOROOT": str(goroot),
@@ -143,5 +116,10 @@ def build(program: Path) -> None:
     subprocess.run([str(goroot / "bin" / "go"), "build", "-o", str(program), "informer"], env=env, check=True)
 
 
+def run(argv: Sequence[str], cwd: Path | None = None) -> str:
+    """What it said."""
+    return subprocess.run(argv, cwd=cwd, check=True, capture_output=True, text=True).stdout
+
+
 if __name__ == "__main__":
-    print(informer(), version())
+    print(informer(), versions())

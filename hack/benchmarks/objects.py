@@ -55,3 +55,11 @@ def render(number: int, version: int, generation: int = 1) -> bytes:
         f'"reason":"Scheduled","message":"waits for its next run","observedGeneration":1,'
         f'"lastTransitionTime":"2026-10-01T08:00:05Z"}}],"history":[{_HISTORY}]}}}}'
     ).encode()
+
+
+def bookmark(version: int) -> bytes:
+    """The event that ends the beginning of a streamed list."""
+    return (
+        f'{{"type":"BOOKMARK","object":{{"apiVersion":"{GROUP}/{VERSION}","kind":"{KIND}","metadata":{{'
+        f'"resourceVersion":"{version}","annotations":{{"k8s.io/initial-events-end":"true"}}}}}}}}\n'
+    ).encode()

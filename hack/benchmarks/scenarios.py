@@ -11,7 +11,7 @@ import json
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,16 +30,15 @@ class Wrong(RuntimeError):
 
 @dataclass(frozen=True)
 class Peer:
-    """A program under test: ``argv`` is completed with the task of :mod:`hack.benchmarks.talk`."""
+    """A program under test, which is started with the task of :mod:`hack.benchmarks.talk`."""
 
     name: str
-    argv: Callable[[str], list[str]]
-    """Of the mode, ``observe`` or ``reconcile``."""
+    argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     writes: int = 1
     """Writes that it makes for each object it reconciles."""
     starts_itself: bool = False
-    """It reconciles as soon as it sees objects, and cannot be told to wait."""
+    """It reconciles as soon as it sees objects, once, and cannot be told to."""
 
 
 class Server:
@@ -66,7 +65,7 @@ class Server:
     @contextlib.contextmanager
     def running(self, peer: Peer, mode: str, *task: int) -> Iterator[Process]:
         """The peer, started with ``task``: objects, events, workers."""
-        argv = [*peer.argv(mode), self.url, *map(str, task), mode]
+        argv = [*peer.argv, self.url, *map(str, task), mode]
         with Process(argv, peer.env, ROOT, self._logs / f"{peer.name}.log") as process:
             yield process
 
@@ -112,7 +111,7 @@ def storm(server: Server, peer: Peer, number: int, events: int) -> Figures:
 
 
 def reconcile(server: Server, peer: Peer, number: int, workers: int) -> Figures:
-    """Every object once, one status write for each, with the own watch open."""
+    """Every object once, one status write for each, with the own watch open; then all of them again."""
     server.do(f"load?n={number}")
     with server.running(peer, "reconcile", number, 0, workers) as process:
         before, said = process.stage("synced", SECONDS)
@@ -124,13 +123,25 @@ def reconcile(server: Server, peer: Peer, number: int, workers: int) -> Figures:
             time.sleep(SETTLE_SECONDS)
             before = process.sample()
             process.tell("reconcile")
-            after, said = process.stage("reconciled", SECONDS)
+            after, _ = process.stage("reconciled", SECONDS)
+        time.sleep(SETTLE_SECONDS)
         process.tell("settle")
         _, settled = process.stage("settled", SECONDS)
-        counts = server.do("counts")
-        require(counts, patch=number * peer.writes)
-        require(settled, calls=number)
-        return {**_work(before, after, number), "writes": counts["patch"] / number}
+        writes = server.do("counts").get("patch", 0)
+        require({"writes": writes, **settled}, writes=number * peer.writes, calls=number)
+        figures = {**_work(before, after, number), "writes": writes / number, "echoes": 0.0}
+        return {**figures, **({} if peer.starts_itself else _unchanged(server, process, number))}
+
+
+def _unchanged(server: Server, process: Process, number: int) -> Figures:
+    """Every object is reconciled once more, and there is nothing to write."""
+    before, written = process.sample(), server.do("counts")["patch"]
+    process.tell("again")
+    after, said = process.stage("unchanged", SECONDS)
+    require(said, calls=2 * number)
+    writes = server.do("counts")["patch"] - written
+    require({"writes": writes}, writes=0)
+    return {"idle": (after.cpu - before.cpu) / number * 1e6, "idle_writes": writes / number}
 
 
 def _all_written(server: Server, process: Process, writes: int) -> Sample:

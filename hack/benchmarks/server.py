@@ -22,7 +22,7 @@ from hack.benchmarks import objects
 
 Query = dict[str, str]
 PIECE = 256 * 1024
-DEFAULT_PAGE = 500
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class World:
@@ -52,6 +52,12 @@ class World:
             body = objects.render(index, self.version, generation=2 + event // len(self.bodies))
             self.bodies[index] = body
             self.blast.append(chunk(b'{"type":"MODIFIED","object":' + body + b"}\n"))
+
+    def initial(self) -> Iterator[bytes]:
+        """The collection as the beginning of a watch, with the bookmark that ends it."""
+        added = [chunk(b'{"type":"ADDED","object":' + body + b"}\n") for body in self.bodies]
+        yield from pieces(added)
+        yield chunk(objects.bookmark(self.version))
 
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -151,7 +157,7 @@ class Connection(asyncio.Protocol):
 
     def stream(self) -> None:
         """Turn into a watch."""
-        self.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self.send(STREAM_HEAD)
         self._world.watches.add(self)
 
     def pour(self, pieces: Iterator[bytes]) -> None:
@@ -197,15 +203,15 @@ def answer(connection: Connection, world: World, method: str, path: str, query: 
     elif path == objects.COLLECTION and query.get("watch") in ("true", "True", "1"):
         world.count("watch")
         connection.stream()
+        if query.get("sendInitialEvents") == "true":
+            connection.pour(world.initial())
     elif path == objects.COLLECTION:
         world.count("list")
         connection.respond(200, world.page(query))
     elif method == "PATCH":
         answer_patch(connection, world, path, body)
     elif path in QUIET and query.get("watch") in ("true", "True", "1"):
-        connection.send(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
+        connection.send(STREAM_HEAD)
     elif path in DISCOVERY:
         connection.respond(200, json.dumps(DISCOVERY[path]).encode())
     else:

@@ -1,7 +1,9 @@
-"""What a peer says to the benchmark: one JSON line on standard output for each stage it reached.
+"""What a peer and the benchmark say to each other.
 
-Standard library only, because kopf's interpreter runs it too. The benchmark reads CPU time and memory
-of the process from outside; a stage's line is the moment at which it does so.
+A peer is started with its :class:`Task` and says one JSON line on standard output for each stage it
+reached; the benchmark reads its CPU time and memory from outside, the moment that line arrives. On
+standard input come ``reconcile``, ``settle`` and ``again``; its end is the peer's end. Standard library
+only, because kopf's interpreter runs it too.
 """
 
 from __future__ import annotations
@@ -13,18 +15,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Task:
-    """What a peer is started with: ``url objects events workers``."""
+    """What a peer is started with: ``url objects events workers mode``."""
 
     url: str
     objects: int
     events: int
     workers: int
+    mode: str
+    """``observe`` or ``reconcile``."""
 
 
 def task() -> Task:
     """From the command line."""
-    url, objects, events, workers = sys.argv[1:5]
-    return Task(url, int(objects), int(events), int(workers))
+    url, objects, events, workers, mode = sys.argv[-5:]
+    return Task(url, int(objects), int(events), int(workers), mode)
 
 
 def say(stage: str, **facts: object) -> None:

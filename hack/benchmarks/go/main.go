@@ -211,8 +211,7 @@ func main() {
 			if before.GetGeneration() != after.GetGeneration() {
 				enqueue(item)
 			} else if echoes.Add(1) == objects {
-				say("reconciled", map[string]any{"echoes": objects})
-				say("settled", map[string]any{"calls": calls.Load()})
+				say("reconciled", map[string]any{})
 			}
 			if seen.Add(1) == events {
 				say("watched", map[string]any{"events": events, "cached": cached(), "queued": queue.Len()})
@@ -221,14 +220,25 @@ func main() {
 	})
 	check(err)
 	go informer.Run(context.Background().Done())
-	input := bufio.NewReader(os.Stdin)
-	if line, _ := input.ReadString('\n'); line == "reconcile\n" {
-		for range workers {
-			go work(informer.GetStore(), queue, patch, &calls)
+	input := bufio.NewScanner(os.Stdin)
+	for input.Scan() {
+		switch input.Text() {
+		case "reconcile":
+			for range workers {
+				go work(informer.GetStore(), queue, patch, &calls)
+			}
+		case "settle":
+			say("settled", map[string]any{"calls": calls.Load()})
+		case "again":
+			for _, key := range informer.GetStore().ListKeys() {
+				queue.Add(key)
+			}
+			for calls.Load() < 2*objects {
+				time.Sleep(time.Millisecond)
+			}
+			say("unchanged", map[string]any{"calls": calls.Load()})
 		}
 	}
-	_, _ = input.ReadString(0)
-	time.Sleep(time.Hour)
 }
 
 func work(store cache.Store, queue workqueue.TypedRateLimitingInterface[string], patch patcher, calls *atomic.Int64) {
@@ -240,9 +250,9 @@ func work(store cache.Store, queue workqueue.TypedRateLimitingInterface[string],
 		calls.Add(1)
 		item, found, err := store.GetByKey(key)
 		check(err)
-		if phase, version := phaseAndVersion(item); found && phase != "Reconciled" {
+		if phase, version := phaseAndVersion(item); found && phase != "Completed" {
 			namespace, name, _ := cache.SplitMetaNamespaceKey(key)
-			body := fmt.Sprintf(`{"metadata":{"resourceVersion":%q},"status":{"phase":"Reconciled"}}`, version)
+			body := fmt.Sprintf(`{"metadata":{"resourceVersion":%q},"status":{"phase":"Completed"}}`, version)
 			check(patch(context.Background(), namespace, name, []byte(body)))
 		}
 		queue.Forget(key)

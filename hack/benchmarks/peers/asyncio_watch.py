@@ -13,7 +13,7 @@ from hack.benchmarks import objects, talk
 
 WHERE = (objects.GROUP, objects.VERSION, objects.PLURAL)
 Store = dict[tuple[str, str], dict[str, Any]]
-written: list[str] = []
+called: list[str] = []
 
 
 def place(item: dict[str, Any]) -> tuple[str, str]:
@@ -52,25 +52,35 @@ async def follow(
         if seen == task.events:
             talk.say("watched", events=seen, cached=len(store), queued=len(queue))
         if echoes == task.objects:
-            talk.say("reconciled", echoes=echoes)
-            talk.say("settled", calls=len(written))
+            talk.say("reconciled")
 
 
 async def reconcile(api: client.CustomObjectsApi, store: Store, keys: list[tuple[str, str]]) -> None:
     while keys:
         namespace, name = keys.pop()
-        version = store[namespace, name]["metadata"]["resourceVersion"]
-        body = {"metadata": {"resourceVersion": version}, "status": {"phase": "Reconciled"}}
-        written.append(name)
+        called.append(name)
+        item = store[namespace, name]
+        if item["status"]["phase"] == "Completed":
+            continue
         await api.patch_namespaced_custom_object_status(
             objects.GROUP,
             objects.VERSION,
             namespace,
             objects.PLURAL,
             name,
-            body,
+            {
+                "metadata": {"resourceVersion": item["metadata"]["resourceVersion"]},
+                "status": {"phase": "Completed"},
+            },
             _content_type="application/merge-patch+json",
         )
+
+
+async def reconcile_all(api: client.CustomObjectsApi, store: Store, workers: int) -> None:
+    keys = list(store)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(workers):
+            group.create_task(reconcile(api, store, keys))
 
 
 async def main(task: talk.Task) -> None:
@@ -82,11 +92,13 @@ async def main(task: talk.Task) -> None:
         version = await sync(api, store, queue)
         group.create_task(follow(api, version, store, queue))
         talk.say("synced", cached=len(store), queued=len(queue))
-        if await asyncio.to_thread(sys.stdin.readline) == "reconcile\n":
-            keys = list(store)
-            for _ in range(task.workers):
-                group.create_task(reconcile(api, store, keys))
-        await asyncio.to_thread(sys.stdin.read)
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            if line == "settle\n":
+                talk.say("settled", calls=len(called))
+                continue
+            await reconcile_all(api, store, task.workers)
+            if line == "again\n":
+                talk.say("unchanged", calls=len(called))
         os._exit(0)
 
 

@@ -17,7 +17,6 @@ import kopf
 import talk
 
 TASK = talk.task()
-MODE = sys.argv[5]
 WHERE = ("neo4j.neo4j.com", "v1alpha1", "neo4jbackups")
 cache: dict[tuple[str, str], Any] = {}
 queue: dict[tuple[str, str], None] = {}
@@ -54,10 +53,10 @@ async def reconcile(namespace: str, name: str, **_: Any) -> dict[str, str]:
     cache[namespace, name] = None
     if counted["calls"] == 1:
         talk.say("synced", cached=TASK.objects, queued=TASK.objects)
-    return {"phase": "Reconciled"}
+    return {"phase": "Completed"}
 
 
-if MODE == "observe":
+if TASK.mode == "observe":
     kopf.on.event(*WHERE)(observe)
 else:
     kopf.on.create(*WHERE)(reconcile)
@@ -67,7 +66,7 @@ else:
 
 def end_with_input() -> None:
     while line := sys.stdin.readline():
-        if line == "calls\n":
+        if line == "settle\n":
             talk.say("settled", calls=counted["calls"])
     os._exit(0)
 

@@ -1,96 +1,103 @@
-"""Ours: the operator's informer of Neo4jBackups with its type, its indexes, its wake-ups and its queue.
+"""Ours: the operator's informer of Neo4jBackups with its type, indexes, predicate, queue and workers.
 
 The reconcile is the benchmark's own, since planning a backup is no machinery: it reads the object from
-the cache, works out a status, and writes the difference, if there is one, as the operator does.
+the cache, works out a status, and hands both to the operator's own writer, which sends the difference if
+there is one. The models of a status are loaded for that, and not for holding a cache.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from functools import partial
+from collections.abc import Callable
 
 import anyio
-import msgspec
 
 from controller.api.objects import Neo4jBackup
 from controller.kube.client import Client
 from controller.kube.config import ClusterConfig
-from controller.kube.controller import Done, run_workers
+from controller.kube.controller import Done, Reconcile, run_workers
 from controller.kube.credentials import BasicCredentials
 from controller.kube.informer import Informer, wait_all_synced
 from controller.kube.resource import Resource
 from controller.kube.workqueue import WorkQueue
+from controller.reconcile.indexes import OF_BACKUPS, asked
 from hack.benchmarks import objects, talk
 
 Key = tuple[str, str]
 BACKUPS = Resource(objects.GROUP, objects.VERSION, objects.PLURAL, objects.KIND)
-
-
-class _Phase(msgspec.Struct, frozen=True):
-    phase: str = ""
+RECONCILE_SECONDS = 120.0
 
 
 class Peer:
-    """One informer, one queue, some workers."""
+    """One informer, one queue, and what was counted."""
 
     def __init__(self, client: Client, task: talk.Task) -> None:
-        self._client, self._task = client, task
+        self._task = task
         self.queue: WorkQueue[Key] = WorkQueue("bench")
-        self.informer = Informer(client, BACKUPS, Neo4jBackup)
+        self.informer = Informer(client, BACKUPS, Neo4jBackup, indexes=OF_BACKUPS)
         self.informer.add_handler(self._heard)
         self._events = self._calls = 0
+        self._finished = anyio.Event()
 
     def _heard(self, old: Neo4jBackup | None, new: Neo4jBackup | None) -> None:
-        item = new or old
-        assert item is not None
-        # The operator's own predicate (reconcile.watches): a status is never news to who wrote it.
-        if old is None or new is None or _asked(old) != _asked(new):
-            self.queue.add((item.namespace, item.name))
+        changed = new or old
+        # The operator's predicate (reconcile.watches): a status is never news to who wrote it.
+        if changed is not None and (old is None or new is None or asked(old) != asked(new)):
+            self.queue.add((changed.namespace, changed.name))
         if old is not None and new is not None:
             self._events += 1
-            self._tell()
+            if self._events == self._task.events:
+                talk.say("watched", events=self._events, **self._state())
 
-    def _tell(self) -> None:
-        if self._events == self._task.events:
-            ready = self.queue.statistics().ready
-            talk.say("watched", events=self._events, cached=len(self.informer.store), queued=ready)
+    def _state(self) -> dict[str, int]:
+        return {"cached": len(self.informer.store), "queued": self.queue.statistics().ready}
 
     async def synced(self) -> None:
         await wait_all_synced([self.informer])
-        ready = self.queue.statistics().ready
-        talk.say("synced", cached=len(self.informer.store), queued=ready)
+        talk.say("synced", **self._state())
 
-    async def reconcile(self, key: Key) -> Done:
-        self._calls += 1
-        backup = self.informer.store.get(*key)
-        if backup is None:
-            return Done()
-        status = msgspec.json.decode(backup.status, type=_Phase)
-        if status.phase != "Reconciled":
-            body = {
-                "metadata": {"resourceVersion": backup.resource_version},
-                "status": {"phase": "Reconciled"},
-            }
-            await self._client.merge_patch(BACKUPS, backup.name, backup.namespace, body, subresource="status")
+    def counting(self, reconcile: Reconcile[Key]) -> Reconcile[Key]:
+        async def counted(key: Key) -> Done:
+            self._calls += 1
+            done = await reconcile(key)
+            if self._calls == 2 * self._task.objects:
+                self._finished.set()
+            return done
+
+        return counted
+
+    async def reconciled(self) -> None:
+        """When the last echo is in the cache."""
+        while self._events < self._task.objects:
+            await self.informer.wait_changed()
+        talk.say("reconciled")
+
+    def settled(self) -> None:
+        talk.say("settled", calls=self._calls)
+
+    async def again(self) -> None:
+        for backup in self.informer.store.list():
+            self.queue.add((backup.namespace, backup.name))
+        await self._finished.wait()
+        talk.say("unchanged", calls=self._calls)
+
+
+def writing(client: Client, get: Callable[[str, str], Neo4jBackup | None]) -> Reconcile[Key]:
+    """The phase ``Completed``, written as the operator writes a status."""
+    from controller.api.backup import parse_status
+    from controller.api.status import Phase
+    from controller.reconcile.statuses import write_status
+
+    async def reconcile(key: Key) -> Done:
+        backup = get(*key)
+        if backup is not None:
+            before = parse_status(bytes(backup.status))
+            await write_status(client, backup, before, before.model_copy(update={"phase": Phase.COMPLETED}))
         return Done()
 
-    async def reconcile_all(self) -> None:
-        """Every object once; done when the last echo is in the cache."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(
-                partial(run_workers, self.queue, self.reconcile, self._task.workers, timeout=120.0)
-            )
-            while self._events < self._task.objects:
-                await self.informer.wait_changed()
-            talk.say("reconciled", calls=self._calls, echoes=self._events)
-            await anyio.sleep(0.3)
-            talk.say("settled", calls=self._calls)
-            self.queue.shutdown()
-
-
-def _asked(backup: Neo4jBackup) -> tuple[object, ...]:
-    return backup.uid, backup.generation, backup.annotations, backup.is_deleting, backup.finalizers
+    return reconcile
 
 
 async def main(task: talk.Task) -> None:
@@ -99,10 +106,18 @@ async def main(task: talk.Task) -> None:
     async with Client(config) as client, anyio.create_task_group() as group:
         peer = Peer(client, task)
         group.start_soon(peer.informer.run)
+        if task.mode == "reconcile":
+            reconcile = peer.counting(writing(client, peer.informer.store.get))
         await peer.synced()
-        if await anyio.to_thread.run_sync(sys.stdin.readline) == "reconcile\n":
-            await peer.reconcile_all()
-        await anyio.to_thread.run_sync(sys.stdin.read)
+        while line := await anyio.to_thread.run_sync(sys.stdin.readline):
+            if line == "reconcile\n":
+                workers = functools.partial(run_workers, timeout=RECONCILE_SECONDS)
+                group.start_soon(workers, peer.queue, reconcile, task.workers)
+                await peer.reconciled()
+            elif line == "settle\n":
+                peer.settled()
+            else:
+                await peer.again()
         os._exit(0)
 
 
