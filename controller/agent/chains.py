@@ -1,7 +1,8 @@
 """The open chains: plain copies of what the next differential continues, one directory a database.
 
-``/data/backups/.chains/<backup uid>/<database>/`` holds the FULL and the differentials of the newest chain
-and ``chain.json``, which names them in order; a file that it does not name does not count.
+``/data/backups/.chains/<namespace>.<backup>/<database>/`` holds the FULL and the
+differentials of the newest chain, and ``chain.json``, which names them in order; a file that it does not
+name does not count.
 
 Guarantee: a chain advances only by :func:`advance`, after the run was committed, in one step (the list is
 replaced last). Files are hard links into a run's staging and back, so that nothing is copied.
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from controller.agent.journal import is_run_id
+from controller.agent.journal import Journal, is_run_id
 from controller.agent.places import CHAINS, Places, remove_tree
 from controller.neo4j.chains import Link, OpenChain
 from controller.wire.messages import AgentStatus, Artifact, Message, Unreadable, decode
@@ -60,6 +61,31 @@ def advance(places: Places, chain: str, status: AgentStatus, files: Iterable[str
             _keep(_directory(places, chain, artifact.database), artifact, source, status.neo4j_version)
 
 
+def adopt(places: Places, journal: Journal, chain: str, parent: Link) -> None:
+    """Keep ``parent`` when it still is in a run's staging: it was committed, and its release got lost."""
+    for run_id in sorted(journal.known()):
+        request, status = journal.request(run_id), journal.status(run_id)
+        if request and status and request.chain == chain:
+            files = [one.file for one in status.artifacts if link_of(one) == parent]
+            with contextlib.suppress(FileNotFoundError):
+                advance(places, chain, status, files)
+
+
+def forget(places: Places, chain: str, database: str) -> None:
+    """Keep nothing of this database: the next backup begins a new chain."""
+    remove_tree(_directory(places, chain, database))
+
+
+def keep_only(places: Places, chain: str, databases: Iterable[str]) -> None:
+    """Remove what cannot be continued here any more: it goes on elsewhere, or the database is gone."""
+    root, wanted = _root(places, chain), set(databases)
+    for entry in root.iterdir() if root.is_dir() else ():
+        if entry.name not in wanted:
+            remove_tree(entry)
+    with contextlib.suppress(OSError):
+        root.rmdir()  # nothing in it
+
+
 def sweep(places: Places, now: float, say: Callable[[str], None]) -> None:
     """Chains that nobody continued for long belong to backups that are gone."""
     for kept in (places.backups / CHAINS).glob(f"*/*/{LIST}"):
@@ -98,6 +124,12 @@ def _kept(directory: Path) -> _Kept:
 
 
 def _directory(places: Places, chain: str, database: str) -> Path:
-    if not is_run_id(chain) or "/" in database or database in {"", ".", ".."}:
-        raise OSError(f"{chain!r}/{database!r} names no chain")
-    return places.backups / CHAINS / chain / database
+    if "/" in database or database in {"", ".", ".."}:
+        raise OSError(f"{database!r} is no database")
+    return _root(places, chain) / database
+
+
+def _root(places: Places, chain: str) -> Path:
+    if not is_run_id(chain):
+        raise OSError(f"{chain!r} names no chain")
+    return places.backups / CHAINS / chain

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
-from controller.agent import chains, space
+from controller.agent import continuing, space
 from controller.agent.clock import now_text
+from controller.agent.continuing import Continuation
 from controller.agent.destination import Refused, container_path, prepare, prepare_temporary
 from controller.agent.lock import JVM_LOCK, Busy, Held, held
 from controller.agent.meter import Meter
@@ -35,14 +36,13 @@ from controller.agent.verdict import Call, Evidence, Verdict, judge
 from controller.agent.workshop import Workshop, neo4j_version
 from controller.neo4j import commands, names
 from controller.neo4j.arguments import Extra, parse_arguments
-from controller.neo4j.chains import Link, why_full
 from controller.neo4j.inspect import Inspected, parse_inspect
 from controller.neo4j.memory import MemoryPlan, plan_memory
 from controller.neo4j.names import ALL
 from controller.neo4j.output import last_error
 from controller.neo4j.quantity import BadSize, human, parse_size
 from controller.neo4j.versions import Version
-from controller.wire.messages import AgentStatus, Artifact, BackupRequest, RunState
+from controller.wire.messages import AgentStatus, BackupRequest, RunState
 
 __all__ = ["Busy", "Interrupted", "perform"]
 
@@ -64,29 +64,22 @@ class _Job:
     destination: Path
     temporary: Path
 
-    reasons: Mapping[str, str]
-    """Why each database of a chain gets a FULL backup; empty for one that continues its chain."""
+    chains: Continuation
 
-    @property
-    def calls(self) -> list[tuple[str, ...]]:
-        """Apart: those that continue their chains, and those that begin one."""
-        if not self.request.chain:
-            return commands.split_calls(self.databases)
-        fresh = tuple(name for name in self.databases if self.reasons.get(name, "*"))
-        old = tuple(name for name in self.databases if name not in fresh)
-        return [call for group in (fresh, old) if group for call in commands.split_calls(group)]
+    def calls(self) -> list[commands.Backup]:
+        """In one go: what has the same type, ``system`` apart."""
+        return [
+            self._command(type_, names)
+            for type_, databases in self.chains.groups(self.databases)
+            for names in commands.split_calls(databases)
+        ]
 
-    def type_of(self, databases: tuple[str, ...]) -> commands.BackupType:
-        if self.request.chain and any(self.reasons.get(name, "*") for name in databases):
-            return "FULL"
-        return self.request.type
-
-    def command(self, databases: tuple[str, ...]) -> commands.Backup:
+    def _command(self, type_: commands.BackupType, databases: tuple[str, ...]) -> commands.Backup:
         return commands.Backup(
             databases=databases,
             to_path=str(self.destination),
             temp_path=str(self.temporary),
-            type=self.type_of(databases),
+            type=type_,
             from_addresses=self.addresses,
             compress=self.request.compress,
             page_cache=self.memory.page_cache,
@@ -175,6 +168,7 @@ def _decide(
     memory = plan_memory(memory_limit(), _page_cache(request.page_cache))
     if memory.refusal:
         raise Refused(memory.refusal)
+    found = continuing.decide(request, databases, version, workshop)
     destination = prepare(request, workshop.places)
     space.check(workshop.places, databases, request.compress, destination, temporary)
     return _Job(
@@ -186,39 +180,8 @@ def _decide(
         addresses=_addresses(request, workshop),
         destination=destination,
         temporary=temporary,
-        reasons=_open_chains(request, databases, version, workshop, destination),
+        chains=continuing.lay_out(found, request, databases, workshop, destination),
     )
-
-
-def _open_chains(
-    request: BackupRequest, databases: tuple[str, ...], version: Version, workshop: Workshop, to: Path
-) -> dict[str, str]:
-    """Why each database gets a FULL backup; the chains of the others are laid out in ``to``."""
-    if request.chain and request.type == "DIFF" and databases == (ALL,):
-        raise Refused("a DIFF backup needs the names of its databases, and the DBMS could not be asked")
-    if not request.chain or databases == (ALL,):
-        return {}
-    parents = {parent.database: parent for parent in request.parents}
-    reasons = {}
-    for name in databases:
-        parent = parents.get(name)
-        link = None
-        if parent:
-            link = Link(parent.file, parent.database_id, parent.full, parent.lowest_tx, parent.highest_tx)
-        kept = chains.load(workshop.places, request.chain, name)
-        # only AUTO begins a new chain by itself
-        longest = request.max_chain_length if request.type == "AUTO" else 0
-        reasons[name] = why_full(kept, link, str(version), longest)
-        if request.type == "FULL":
-            reasons[name] = "a FULL backup was asked for"
-        if request.type == "DIFF" and reasons[name]:
-            raise Refused(
-                f"{name}: a DIFF backup is not possible: {reasons[name]}; "
-                "set options.backupType to AUTO or FULL"
-            )
-        if not reasons[name]:
-            chains.lend(workshop.places, request.chain, name, to)
-    return reasons
 
 
 def _page_cache(text: str) -> int | None:
@@ -251,42 +214,45 @@ def _bench(job: _Job, workshop: Workshop, admin: str, lock: Held) -> _Bench:
 
 def _run(job: _Job, bench: _Bench) -> Verdict:
     before = _files(job.destination)
-    calls = [_call(job, bench, databases) for databases in job.calls]
+    calls = [_call(job, bench, command) for command in job.calls()]
+    job, more = _begin_anew(job, bench, calls, before)
     bench.meter.write("inspecting")
-    added = {name: size for name, size in _files(job.destination).items() if name not in before}
+    added = _added(job, before)
     evidence = Evidence(
         requested=job.databases,
-        calls=tuple(calls),
-        inspected=_inspect(job, bench) if added else (),
+        calls=(*calls, *more),
+        inspected=_inspect(job, bench, added) if added else (),
         files=added,
         store_sizes=space.store_sizes(bench.workshop.places),
+        refused=job.chains.refused,
     )
-    return _explained(judge(evidence), job)
+    verdict = judge(evidence)
+    events = [event for call in evidence.calls for event in call.events]
+    artifacts = (continuing.explained(one, job.request, job.chains, events) for one in verdict.artifacts)
+    return replace(verdict, artifacts=tuple(artifacts))
 
 
-def _explained(verdict: Verdict, job: _Job) -> Verdict:
-    """The reason goes to each FULL artifact that AUTO would rather have had differential."""
-    if job.request.type != "AUTO" or not job.request.chain:
-        return verdict
-    parents = {parent.database: parent for parent in job.request.parents}
-
-    def reason(artifact: Artifact) -> str:
-        known = job.reasons.get(artifact.database, "its name was not known beforehand")
-        parent = parents.get(artifact.database)
-        if known or parent is None:
-            return known
-        if parent.database_id != artifact.database_id:
-            return "the database id changed: it was dropped, restored or made anew"
-        return "the server has not the transaction logs any more that a differential needs"
-
-    artifacts = tuple(
-        msgspec.structs.replace(one, why_full=reason(one)) if one.full else one for one in verdict.artifacts
-    )
-    return replace(verdict, artifacts=artifacts)
+def _begin_anew(
+    job: _Job, bench: _Bench, calls: Sequence[Call], before: Mapping[str, int]
+) -> tuple[_Job, list[Call]]:
+    """AUTO takes a FULL where the differential failed: Neo4j itself does so for missing logs only, and a
+    chain that was damaged on this disk would fail for ever."""
+    saved = {found.database for name in _added(job, before) if (found := names.parse_artifact(name))}
+    failed = tuple(name for name in job.chains.lent if name not in saved)
+    if job.request.type != "AUTO" or not failed:
+        return job, []
+    said = next((call.last_error for call in calls if failed[0] in call.databases), "")
+    chains = job.chains.given_up(failed, f"the differential backup failed: {said or 'no reason given'}")
+    again = replace(job, databases=failed, chains=chains)
+    return replace(job, chains=chains), [_call(again, bench, command) for command in again.calls()]
 
 
-def _call(job: _Job, bench: _Bench, databases: tuple[str, ...]) -> Call:
-    command = job.command(databases).argv(bench.admin)
+def _added(job: _Job, before: Mapping[str, int]) -> dict[str, int]:
+    return {name: size for name, size in _files(job.destination).items() if name not in before}
+
+
+def _call(job: _Job, bench: _Bench, backup: commands.Backup) -> Call:
+    command = backup.argv(bench.admin)
     bench.workshop.say(f"{' '.join(command)} (HEAP_SIZE={bench.launch.env['HEAP_SIZE']})")
     bench.meter.start_call()
     kills = oom_kills()
@@ -297,7 +263,7 @@ def _call(job: _Job, bench: _Bench, databases: tuple[str, ...]) -> Call:
     for leftover in job.temporary.iterdir():
         # the next call insists on an empty directory
         remove_tree(leftover)
-    return Call(databases, code, tuple(bench.meter.events), error)
+    return Call(backup.databases, code, tuple(bench.meter.events), error)
 
 
 def _out_of_memory(memory: MemoryPlan) -> str:
@@ -308,9 +274,19 @@ def _out_of_memory(memory: MemoryPlan) -> str:
     )
 
 
-def _inspect(job: _Job, bench: _Bench) -> tuple[Inspected, ...]:
+def _inspect(job: _Job, bench: _Bench, added: Mapping[str, int]) -> tuple[Inspected, ...]:
+    """All of the destination in one call; a file that spoils that for the others is left out."""
+    rows = _inspect_path(job, bench, job.destination)
+    unread = sorted(added.keys() - {row.file for row in rows})
+    if len(_files(job.destination)) > 1:
+        for name in unread:
+            rows += _inspect_path(job, bench, job.destination / name)
+    return rows
+
+
+def _inspect_path(job: _Job, bench: _Bench, path: Path) -> tuple[Inspected, ...]:
     lines: list[str] = []
-    command = commands.inspect(bench.admin, job.version, str(job.destination))
+    command = commands.inspect(bench.admin, job.version, str(path))
     code = stream(bench.launch, command, lines.append, bench.meter.tick)
     if code:
         bench.workshop.say(f"backup inspect ended with exit code {code}: {last_error(lines)}")

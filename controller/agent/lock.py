@@ -27,10 +27,12 @@ class Held:
     """A lock that this process holds."""
 
     descriptor: int
+    by_daemon: bool = True
 
     def record(self, process_group: int) -> None:
-        """Say who has to be ended when the holder's starter is gone."""
-        os.pwrite(self.descriptor, f"{process_group:<12}".encode(), 0)
+        """Say who has to be ended when the daemon that started it is gone; a verb's child is no orphan."""
+        said = str(process_group) if self.by_daemon else ""
+        os.pwrite(self.descriptor, f"{said:<12}".encode(), 0)
 
 
 class Busy(Exception):
@@ -64,8 +66,11 @@ def end_orphan(path: Path) -> bool:
     """End what a killed daemon left running; true when there was something."""
     if not path.exists() or not is_held(path):
         return False
-    with contextlib.suppress(ValueError, OSError):
-        os.killpg(int(path.read_text()), signal.SIGKILL)
+    recorded = path.read_text().strip()
+    if not recorded.isdigit():
+        return False  # a verb that works beside us
+    with contextlib.suppress(OSError):
+        os.killpg(int(recorded), signal.SIGKILL)
     return True
 
 

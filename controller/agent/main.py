@@ -16,8 +16,8 @@ USAGE = """usage: agent run                          take requests until SIGTERM
        agent topology                     SHOW DATABASES as this server sees it
        agent serve                        hand out a run's artifacts over HTTPS
        agent fetch <run-id> <file> [<offset>]
-       agent release <run-id> [committed <file>...]
-                                          remove a run's files; what was committed continues its chain
+       agent release [<run-id>]           remove a run's files; the request on standard input says what was
+                                          committed and continues its chain
        agent install [<directory>]        copy the bundle
 """
 
@@ -67,7 +67,7 @@ def _fetch(arguments: Sequence[str]) -> int:
 def _release(arguments: Sequence[str]) -> int:
     from controller.agent import submit
 
-    return submit.release(arguments[0], committed=arguments[2:])
+    return submit.release(arguments[0] if arguments else "")
 
 
 def _install(arguments: Sequence[str]) -> int:
@@ -84,7 +84,7 @@ _VERBS: dict[str, tuple[Callable[[Sequence[str]], int], int, int]] = {
     "topology": (_topology, 0, 0),
     "serve": (_serve, 0, 0),
     "fetch": (_fetch, 2, 3),
-    "release": (_release, 1, 4096),
+    "release": (_release, 0, 1),
     "install": (_install, 0, 1),
 }
 """Verb → program, fewest and most arguments. Each imports only what it needs: exec starts one each time."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 from controller.agent import chains
 from controller.agent.answers import answer, complain, read_line
 from controller.agent.handwritten import PREFIX
 from controller.agent.journal import Journal, is_run_id
-from controller.agent.places import default_places, remove_tree
-from controller.wire.messages import Accepted, BackupRequest, RunState, Unreadable, decode
+from controller.agent.places import Places, default_places, remove_tree
+from controller.wire.messages import (
+    Accepted,
+    BackupRequest,
+    Released,
+    ReleaseRequest,
+    RunState,
+    Unreadable,
+    decode,
+)
 
 
 def submit() -> int:
@@ -29,20 +36,38 @@ def submit() -> int:
     return 0
 
 
-def release(run_id: str, committed: Sequence[str] = ()) -> int:
-    """Remove a finished run's artifacts and files; a run that nobody knows is released already.
+def release(run_id: str = "") -> int:
+    """End a run as the request on standard input says; with ``run_id``, as one that was not committed."""
+    line = b"" if run_id else read_line()
+    try:
+        request = ReleaseRequest(run_id=run_id) if run_id else decode(line, ReleaseRequest)
+    except Unreadable as error:
+        return complain(f"standard input is no request: {error}", 64)
+    if not is_run_id(request.run_id):
+        return complain(f"{request.run_id!r} is no run id", 64)
+    code = _release(request, default_places())
+    if line and not code:
+        answer(Released(run_id=request.run_id, sha256=hashlib.sha256(line).hexdigest()))
+    return code
 
-    The files that were ``committed`` become the open chains first; all others are no parents, ever.
+
+def _release(request: ReleaseRequest, places: Places) -> int:
+    """Remove the artifacts and files of a finished run; one that nobody knows is released already.
+
+    The files that were committed become the open chains first; all others are no parents, ever.
     """
-    if not is_run_id(run_id):
-        return complain(f"{run_id!r} is no run id", 64)
-    places = default_places()
     journal = Journal(places.requests)
-    if journal.state(run_id) is RunState.RUNNING:
-        return complain(f"run {run_id} is being dumped")
-    request, status = journal.request(run_id), journal.status(run_id)
-    if request and status and request.chain:
-        chains.advance(places, request.chain, status, committed)
-    remove_tree(places.run_directory(run_id))
-    journal.forget(run_id)
+    known = journal.known()
+    runs = {request.run_id, *(one for one in known if one.startswith(f"{request.run_id}-"))}
+    busy = [one for one in sorted(runs) if journal.state(one) is RunState.RUNNING]
+    if busy:
+        return complain(f"run {busy[0]} is being dumped")
+    for run_id in sorted(runs):
+        asked, status = journal.request(run_id), journal.status(run_id)
+        if asked and status and asked.chain:
+            chains.advance(places, asked.chain, status, request.committed)
+        remove_tree(places.run_directory(run_id))
+        journal.forget(run_id)
+    if request.chain:
+        chains.keep_only(places, request.chain, request.open)
     return 0

@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 
 from controller.agent.answers import answer
 from controller.agent.destination import Refused
@@ -50,7 +51,7 @@ def look(env: Mapping[str, str]) -> TopologyAnswer:
     try:
         with held(places.requests / JVM_LOCK, PATIENCE_SECONDS) as lock:
             workshop = Workshop(places, Journal(places.requests), env, lambda: False, _quiet)
-            return _ask(env, login, workshop, lock)
+            return _ask(env, login, workshop, replace(lock, by_daemon=False))
     except Busy:
         return TopologyAnswer(error="busy: a dump is running in this sidecar")
     except (NotFound, Refused, OSError) as error:

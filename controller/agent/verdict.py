@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from controller.neo4j.inspect import Inspected
 from controller.neo4j.names import ALL, normalise, parse_artifact
-from controller.neo4j.output import Event, Step, failures
+from controller.neo4j.output import Event, failures, fallbacks
 from controller.wire.messages import Artifact, DatabaseFailure
 
 _MEANING = {
@@ -43,6 +43,8 @@ class Evidence:
     files: Mapping[str, int]
     """Size of each file that this run added to its destination."""
     store_sizes: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Databases that were not dumped at all, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,8 @@ def _expected(evidence: Evidence, told: Mapping[str, str]) -> list[str]:
 
 
 def _reason(name: str, evidence: Evidence, told: Mapping[str, str]) -> str:
+    if name in evidence.refused:
+        return evidence.refused[name]
     unread = [file for file in evidence.files if (found := parse_artifact(file)) and found.database == name]
     if unread:
         return f"{unread[0]} was written, but neo4j-admin backup inspect does not read it back"
@@ -146,10 +150,14 @@ def _warnings(evidence: Evidence) -> tuple[str, ...]:
         for call in evidence.calls
         if call.exit_code == 1
     )
-    fallbacks = tuple(
-        f"{event.database}: fell back to a full backup"
-        for call in evidence.calls
-        for event in call.events
-        if event.step is Step.FALLBACK
+    events = [event for call in evidence.calls for event in call.events]
+    instead = tuple(f"{name}: {fell_back(reason)}" for name, reason in fallbacks(events).items())
+    return problems + instead
+
+
+def fell_back(reason: str) -> str:
+    """Why a FULL backup was made instead of a differential one, and what may help."""
+    return (
+        f"a differential was not possible, a FULL backup was made: {reason}; if the transaction logs do not "
+        "reach back far enough, raise db.tx_log.rotation.retention_policy or back up more often"
     )
-    return problems + fallbacks

@@ -35,6 +35,9 @@ ALLOW_FROM_ANNOTATION = "backup.neo4j.com/allow-from"
 """On a target: the namespaces whose Neo4jBackups may back it up, separated by commas."""
 FINALIZER = "backup.neo4j.com/cleanup"
 
+MAX_CHAIN_LENGTH = 14
+"""A restore reads the whole chain; two weeks of daily backups are still quick to restore."""
+
 StorageType = Literal["s3", "gcs", "azure", "pvc"]
 Provider = Literal["aws", "gcp", "azure"]
 AccessMode = Literal["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"]
@@ -323,6 +326,10 @@ class BackupOptions(Model):
     backup_type: Literal["FULL", "DIFF", "AUTO"] = "AUTO"
     """FULL: everything. DIFF: what changed since the previous backup, which must exist. AUTO: DIFF when
     possible, else FULL."""
+    max_chain_length: int = Field(
+        default=MAX_CHAIN_LENGTH, ge=2, le=1000, json_schema_extra={"format": "int32"}
+    )
+    """For AUTO: how many backups a chain has, its FULL one included, before a new FULL one is made."""
     compress: bool = True
     """Compress the artifacts."""
     page_cache: str | None = Field(default=None, min_length=1, max_length=16)

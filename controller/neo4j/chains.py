@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from controller.neo4j.versions import Version, capabilities
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -33,22 +35,25 @@ def head(links: Sequence[Link]) -> Link | None:
     return next((link for link in reversed(links) if not link.is_empty), None)
 
 
-def continues(link: Link, parent: Link) -> bool:
-    """Whether ``link`` is a differential right after ``parent``, which is not empty."""
+def continues(link: Link, parent: Link, *, may_overlap: bool) -> bool:
+    """Whether ``link`` is a differential right after ``parent``, which is not empty.
+
+    ``may_overlap`` is the release's own: from 2026.02 the first differential may reach back into its FULL.
+    """
     if link.full or link.database_id != parent.database_id:
         return False
     if link.is_empty or link.lowest_tx == parent.highest_tx + 1:
         return True
-    return parent.full and link.lowest_tx <= parent.highest_tx < link.highest_tx
+    return may_overlap and parent.full and link.lowest_tx <= parent.highest_tx < link.highest_tx
 
 
-def is_unbroken(links: Sequence[Link]) -> bool:
+def is_unbroken(links: Sequence[Link], *, may_overlap: bool) -> bool:
     """A FULL, and differentials each of which continues what came before it."""
     if not links or not links[0].full:
         return False
     parent = links[0]
     for link in links[1:]:
-        if not continues(link, parent):
+        if not continues(link, parent, may_overlap=may_overlap):
             return False
         parent = parent if link.is_empty else link
     return True
@@ -62,21 +67,24 @@ class OpenChain:
     neo4j_version: str = ""
 
 
-def why_full(chain: OpenChain, committed: Link | None, neo4j_version: str, max_length: int) -> str:
+def why_full(chain: OpenChain, committed: Link | None, version: Version, max_length: int) -> str:
     """Why the next backup must be a FULL one; empty when a differential can be tried."""
     parent = head(chain.links)
     if committed is None:
         return "the repository holds no backup that it could continue"
     if parent is None:
-        return f"the parent {committed.file} is not kept on this server (pod or source changed)"
-    if not is_unbroken(chain.links):
+        return (
+            f"the parent {committed.file} is not kept on this server (its volume or the source changed, "
+            "or it was made with backupType FULL)"
+        )
+    if not is_unbroken(chain.links, may_overlap=capabilities(version).first_diff_may_overlap):
         return "the chain that is kept on this server has a gap"
     if parent.database_id != committed.database_id:
         return "the database id changed: it was dropped, restored or made anew"
     if parent != committed:
         return f"the newest artifact of the repository is {committed.file}, this server keeps {parent.file}"
-    if chain.neo4j_version != neo4j_version:
-        return f"Neo4j was changed from {chain.neo4j_version} to {neo4j_version}"
+    if chain.neo4j_version != str(version):
+        return f"Neo4j was changed from {chain.neo4j_version} to {version}"
     if max_length and len(chain.links) >= max_length:
         return f"the chain has {len(chain.links)} artifacts, maxChainLength is {max_length}"
     return ""

@@ -10,11 +10,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from controller.neo4j.versions import Version
+
 ALL = "*"
 SYSTEM = "system"
 
 _DATABASE = re.compile(r"[a-z0-9.-]{1,63}")
 _ARTIFACT = re.compile(r"(?P<db>[^/\0\r\n]+)-(?P<ts>\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2})\.backup", re.ASCII)
+_PROPERTY_SHARD = re.compile(r"-p\d{3,}$")
+_SHARD = re.compile(r"-[gp]\d{3,}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,19 @@ def parse_artifact(file_name: str) -> ArtifactName | None:
     """``None`` for everything that is not an artifact: failed leftovers, dumps, directories."""
     match = _ARTIFACT.fullmatch(file_name)
     return ArtifactName(match["db"], match["ts"]) if match else None
+
+
+def is_property_shard(database: str, version: Version) -> bool:
+    """Whether this is ``foo-p000``, the physical name that a sharded property database gives its shards.
+
+    Before 2025.12 there are no such databases, and the name is like any other.
+    """
+    return version.at_least(2025, 12) and bool(_PROPERTY_SHARD.search(normalise(database)))
+
+
+def is_shard(database: str, version: Version) -> bool:
+    """The same for property and graph shards (``foo-g000``)."""
+    return version.at_least(2025, 12) and bool(_SHARD.search(normalise(database)))
 
 
 def normalise(database: str) -> str:

@@ -92,3 +92,15 @@ def failures(events: Iterable[Event]) -> dict[str, str]:
         elif event.step in {Step.FALLBACK, Step.FINISHED}:
             failed.pop(event.database, None)
     return failed
+
+
+def fallbacks(events: Iterable[Event]) -> dict[str, str]:
+    """The databases of which Neo4j made a FULL backup because a differential failed, with its reason."""
+    reasons: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for event in events:
+        if event.step is Step.FAILED:
+            reasons[event.database] = event.detail
+        elif event.step is Step.FALLBACK:
+            found[event.database] = reasons.get(event.database) or "Neo4j gave no reason"
+    return found

@@ -153,6 +153,7 @@ def run_spec(backup: Neo4jBackup, spec: BackupSpec, target: Target, servers: Seq
         encryption=encryption.algorithm if encryption else "",
         retention=_retention(spec.retention),
         additional_args=spec.options.additional_args,
+        max_chain_length=spec.options.max_chain_length,
     )
 
 

@@ -3,7 +3,8 @@
 Guarantee: a pure function of what the agents answered; the order of its inputs never changes the
 result. For each database the servers that hold an online copy are ordered: secondaries by lag, then
 primaries that are not the writer, then the writer. A database that should be saved and cannot be is
-refused with its reason, never dropped in silence.
+refused with its reason, never dropped in silence. Where the next backup may be differential, the server
+that keeps the chain goes first as long as it is good for it (:func:`with_keepers_first`).
 
 Non-guarantee: lag and roles are a moment's picture. Where no agent could ask the DBMS, the order rests
 on the roles that the deployment declares, and completeness cannot be known: a warning says so.
@@ -12,7 +13,7 @@ on the roles that the deployment declares, and completeness cannot be known: a w
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from controller.wire.messages import DatabaseRow, Server, TopologyAnswer
@@ -25,7 +26,7 @@ _RANKS: Mapping[Role, int] = {"secondary": 0, "primary": 1, "unknown": 2, "write
 _PHYSICAL = {"standard", "system"}
 _SHARDS = {"graph shard", "property shard"}
 _UNKNOWN_LAG = 1 << 62
-_SHARDED = (
+SHARDED = (
     "it is a shard of a sharded property database, which is not supported: back that database up with "
     "neo4j-admin and --remote-address-resolution"
 )
@@ -38,6 +39,16 @@ class Candidate:
     pod: str
     role: Role
     why: str
+    last_tx: int | None = None
+    """The newest transaction that it had, where the DBMS said so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """The server that keeps a database's open chain, and the chain's last transaction."""
+
+    pod: str
+    last_tx: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +125,38 @@ def next_groups(choices: Iterable[Choice], tried: Mapping[str, Collection[str]])
     return tuple(Group(pod, tuple(sorted(names))) for pod, names in sorted(groups.items()))
 
 
+def with_keepers_first(plan: SourcePlan, keepers: Mapping[str, Keeper]) -> SourcePlan:
+    """The plan for backups that may be differential: a chain is not broken for a little lag.
+
+    A differential can be made only where the chain is kept, and costs a server, be it the writer, a small
+    part of what a FULL one costs any other. So the keeper goes first while it is a source at all and has not
+    fallen behind: of what was committed since the chain's last artifact it must have at least half of what
+    the first choice has, so that a server that is stuck is left.
+    """
+    choices = tuple(
+        replace(choice, candidates=_keeper_first(choice.candidates, keepers.get(choice.database)))
+        for choice in plan.choices
+    )
+    return replace(plan, choices=choices)
+
+
+def _keeper_first(candidates: tuple[Candidate, ...], keeper: Keeper | None) -> tuple[Candidate, ...]:
+    best = candidates[0]
+    kept = next((one for one in candidates if keeper and one.pod == keeper.pod), None)
+    if keeper is None or kept is None or kept is best:
+        return candidates
+    if _is_behind(kept, best, keeper.last_tx):
+        return candidates
+    others = tuple(one for one in candidates if one is not kept)
+    return (replace(kept, why=f"{kept.why}; it keeps the open chain"), *others)
+
+
+def _is_behind(kept: Candidate, best: Candidate, since: int) -> bool:
+    if kept.last_tx is None or best.last_tx is None:
+        return False
+    return (kept.last_tx - since) * 2 < best.last_tx - since
+
+
 # --- by what the DBMS says -----------------------------------------------------------------------
 
 
@@ -172,7 +215,7 @@ def _by_rows(
     for name in names:
         found = copies.get(name, [])
         if _is_shard(found):
-            refused.append(Refusal(name, _SHARDED))
+            refused.append(Refusal(name, SHARDED))
         elif reason := _virtual(found):
             (refused if explicit else skipped).append(Refusal(name, reason))
         elif candidates := _candidates(found, reachable):
@@ -189,7 +232,7 @@ def _candidates(copies: Iterable[_Copy], reachable: Collection[str]) -> tuple[Ca
     online = [copy for copy in copies if copy.row.current_status == "online" and copy.pod in reachable]
     has_secondary = any(_role(copy.row) == "secondary" for copy in online)
     return tuple(
-        Candidate(copy.pod, _role(copy.row), _why(copy.row, has_secondary))
+        Candidate(copy.pod, _role(copy.row), _why(copy.row, has_secondary), copy.row.last_committed_tx)
         for copy in sorted(online, key=_preference)
     )
 

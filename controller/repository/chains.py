@@ -13,8 +13,8 @@ Non-guarantee: an artifact whose transaction ids are unknown is taken to continu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from controller.repository.manifest import RunManifest, StoredArtifact
 
@@ -45,14 +45,54 @@ def by_database(runs: Iterable[RunManifest]) -> dict[str, tuple[Saved, ...]]:
     return {name: tuple(items) for name, items in sorted(found.items())}
 
 
-def newest_by_database(runs: Iterable[RunManifest]) -> dict[str, StoredArtifact]:
-    """What the next differential of each database continues: its newest artifact that holds anything."""
-    found = by_database(runs)
-    heads = (
-        (name, next((one for one in reversed(items) if not one.is_empty), None))
-        for name, items in found.items()
-    )
-    return {name: head.artifact for name, head in heads if head}
+@dataclass(frozen=True, slots=True)
+class Open:
+    """What the next differential of a database continues, and how many artifacts its chain has."""
+
+    parent: StoredArtifact
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenChains:
+    """By database. One that has neither has no backup yet."""
+
+    open: Mapping[str, Open] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
+    """Why there is nothing to continue although there are backups."""
+
+
+def open_chains(runs: Iterable[RunManifest], sizes: Mapping[str, int]) -> OpenChains:
+    """What can be continued: the newest artifact that holds anything, when it could be restored today.
+
+    ``sizes`` are those of the stored objects by key: a chain of which somebody removed a part is not
+    made longer.
+    """
+    found: dict[str, Open] = {}
+    broken: dict[str, str] = {}
+    for name, items in by_database(runs).items():
+        at = next((index for index in reversed(range(len(items))) if not items[index].is_empty), None)
+        if at is None:
+            continue
+        way = lineage(items[at], items[:at])
+        reason = _why_closed(items[at], way, sizes)
+        if reason:
+            broken[name] = reason
+        else:
+            chain = items[at].artifact.chain
+            found[name] = Open(items[at].artifact, sum(1 for one in items if one.artifact.chain == chain))
+    return OpenChains(found, broken)
+
+
+def _why_closed(newest: Saved, way: Sequence[Saved], sizes: Mapping[str, int]) -> str:
+    if not way:
+        return f"the repository lacks what {newest.artifact.key} continues"
+    for one in way:
+        if one.artifact.verified is False:
+            return f"{one.artifact.key} did not stand verification"
+        if sizes.get(one.artifact.key) != one.artifact.size:
+            return f"{one.artifact.key} is not in the repository any more as it was stored"
+    return ""
 
 
 def needs(item: Saved, earlier: Sequence[Saved]) -> tuple[Saved, ...]:

@@ -11,7 +11,7 @@ Non-guarantee: an agent that cannot be reached for the release removes the stagi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,8 +20,11 @@ import anyio.to_thread
 import msgspec
 
 from controller.neo4j.chains import Link, continues
-from controller.plan.source import EVERYTHING, Group
+from controller.neo4j.names import is_shard
+from controller.neo4j.versions import Version, capabilities, parse_version
+from controller.plan.source import EVERYTHING, SHARDED, Group
 from controller.repository import layout
+from controller.repository.chains import OpenChains
 from controller.repository.encryption.codec import Encryption, plain_name
 from controller.repository.errors import StoreError
 from controller.repository.intents import Intents
@@ -39,8 +42,10 @@ from controller.wire.messages import (
     Artifact,
     BackupRequest,
     ChainParent,
+    ReleaseRequest,
     RunSpec,
     RunState,
+    chain_key,
     encode,
 )
 
@@ -82,9 +87,7 @@ class Harvest:
         self.missing.append(MissingDatabase(database=database, reason=reason))
 
 
-def request_for(
-    spec: RunSpec, databases: tuple[str, ...], run_id: str, parents: Mapping[str, StoredArtifact]
-) -> BackupRequest:
+def request_for(spec: RunSpec, databases: tuple[str, ...], run_id: str, chains: OpenChains) -> BackupRequest:
     """The request and its id, which is derived from all that it asks for."""
     request = BackupRequest(
         type=spec.type,
@@ -93,9 +96,11 @@ def request_for(
         page_cache=spec.page_cache,
         additional_args=spec.additional_args,
         # A backup that is always FULL needs no copy of its chain on the database's own volume.
-        chain="" if spec.type == "FULL" else spec.backup_uid,
-        parents=tuple(_parent(parents[name]) for name in databases if name in parents),
+        chain="" if spec.type == "FULL" else chain_key(spec.namespace, spec.backup),
+        parents=tuple(_parent(chains.open[name].parent) for name in databases if name in chains.open),
+        broken={name: chains.broken[name] for name in databases if name in chains.broken},
         max_chain_length=spec.max_chain_length,
+        verify=spec.verify,
     )
     digest = hashlib.sha256(encode(request)).hexdigest()[:8]
     return msgspec.structs.replace(request, run_id=f"{run_id}-{digest}")
@@ -113,12 +118,12 @@ def _parent(artifact: StoredArtifact) -> ChainParent:
 
 
 class GroupWork:
-    """A group on its server. ``roles`` says in which role the server holds each database, ``parents``
+    """A group on its server. ``roles`` says in which role the server holds each database, ``chains``
     which stored artifact a differential of it continues."""
 
     def __init__(
         self, group: Group, roles: Mapping[str, str], session: AgentSession, run_id: str, tools: Tools,
-        parents: Mapping[str, StoredArtifact] | None = None,
+        chains: OpenChains,
     ) -> None:  # fmt: skip
         self._wanted = set(group.databases)
         self._takes_all = EVERYTHING in group.databases
@@ -126,7 +131,8 @@ class GroupWork:
         self._session = session
         self._run_id = run_id
         self._tools = tools
-        self._parents = parents or {}
+        self._parents = {name: one.parent for name, one in chains.open.items()}
+        self._may_overlap = False
         self._harvest = Harvest()
 
     async def work_off(self, request: BackupRequest) -> Harvest:
@@ -148,7 +154,7 @@ class GroupWork:
         accepted = await self._session.submit(request)
         if accepted.state is RunState.FAILED:
             # An earlier pod of this Job left it behind; following it would never say anything else.
-            await self._session.release(request.run_id)
+            await self._session.release(ReleaseRequest(run_id=request.run_id))
             accepted = await self._session.submit(request)
         log.info("accepted", server=name, state=accepted.state.value)
         status = await self._session.follow(
@@ -160,9 +166,10 @@ class GroupWork:
 
     async def _carry_all(self, status: AgentStatus) -> None:
         self._harvest.neo4j_version = status.neo4j_version
+        version = parse_version(status.neo4j_version)
+        self._may_overlap = bool(version and capabilities(version).first_diff_may_overlap)
         self._harvest.warnings += [f"{self._session.name}: {warning}" for warning in status.warnings]
-        spoilt = {failure.database.lower() for failure in status.failures}
-        artifacts = [one for one in status.artifacts if self._is_wanted(one) and _name(one) not in spoilt]
+        artifacts = self._sound(status, version)
         total = sum(one.size for one in artifacts)
         moved = 0
         async with open_line(self._session, status.run_id, self._tools.now, self._tools.persistence) as line:
@@ -170,6 +177,17 @@ class GroupWork:
                 await self._carry(line, artifact, moved, total)
                 moved += artifact.size
             self._harvest.transport = line.transport
+
+    def _sound(self, status: AgentStatus, version: Version | None) -> list[Artifact]:
+        """What is stored of what the agent has: asked for, not spoilt, and no shard under an unknown name."""
+        spoilt = {failure.database.lower() for failure in status.failures}
+        artifacts = [one for one in status.artifacts if self._is_wanted(one) and _name(one) not in spoilt]
+        if not self._takes_all or version is None:
+            return artifacts
+        for one in artifacts:
+            if is_shard(_name(one), version):
+                self._miss(_name(one), SHARDED)
+        return [one for one in artifacts if not is_shard(_name(one), version)]
 
     async def _carry(self, line: Line, artifact: Artifact, moved: int, total: int) -> None:
         name, tools = _name(artifact), self._tools
@@ -189,8 +207,8 @@ class GroupWork:
             self._miss(name, str(error))
             return
         self._harvest.saved.append(stored)
-        if stored.why_full and name in self._parents:
-            self._harvest.warnings.append(f"{name}: FULL instead of DIFF: {stored.why_full}")
+        if stored.why_full:
+            tools.log.info("full", database=name, why=stored.why_full)
         tools.tracker.databases_done += 1
         tools.log.info("stored", key=stored.key, size=stored.size, sha256=stored.sha256, via=line.transport)
 
@@ -199,7 +217,7 @@ class GroupWork:
         parent = None if artifact.full else self._parents.get(name)
         if parent is None and not artifact.full:
             raise TransferFailed(f"{artifact.file} is a differential, and the repository has no parent of it")
-        if parent and not continues(_link(artifact), _link(parent)):
+        if parent and not continues(_link(artifact), _link(parent), may_overlap=self._may_overlap):
             raise TransferFailed(f"{artifact.file} does not continue {parent.key}")
         encryption = self._tools.encryption
         chain = parent.chain if parent else layout.new_chain(artifact.file, self._run_id)
@@ -252,11 +270,11 @@ class GroupWork:
         self._harvest.miss(database, f"{self._session.name}: {reason}")
 
 
-async def release(session: AgentSession, run_id: str, committed: Sequence[str], log: Log) -> None:
+async def release(session: AgentSession, request: ReleaseRequest, log: Log) -> None:
     """Also when cancelled: staging is on the database's own volume."""
     with anyio.move_on_after(RELEASE_SECONDS, shield=True):
         try:
-            await session.release(run_id, committed)
+            await session.release(request)
         except SessionError as error:
             log.warning("staging not released", server=session.name, error=error)
 

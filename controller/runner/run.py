@@ -11,7 +11,7 @@ Non-guarantee: artifacts of a run that was not committed stay in the store, invi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,9 +19,18 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from controller.plan.source import EVERYTHING, Choice, Group, SourcePlan, choose_sources, next_groups
-from controller.repository import catalogue
-from controller.repository.chains import newest_by_database
+from controller.plan.source import (
+    EVERYTHING,
+    Choice,
+    Group,
+    Keeper,
+    SourcePlan,
+    choose_sources,
+    next_groups,
+    with_keepers_first,
+)
+from controller.repository import catalogue, layout
+from controller.repository.chains import OpenChains, open_chains
 from controller.repository.encryption.codec import Encryption
 from controller.repository.errors import RepositoryError
 from controller.repository.intents import Intents
@@ -36,7 +45,15 @@ from controller.runner.log import Log
 from controller.runner.progress import Tracker
 from controller.runner.session import AgentSession, SessionError
 from controller.runner.transfer import Persistence
-from controller.wire.messages import RunResult, RunSpec, Server, TopologyAnswer, encode
+from controller.wire.messages import (
+    ReleaseRequest,
+    RunResult,
+    RunSpec,
+    Server,
+    TopologyAnswer,
+    chain_key,
+    encode,
+)
 
 PARALLEL_UPLOADS = 2
 _NO_PARENT = (
@@ -69,9 +86,7 @@ class _Tally:
     neo4j_version: str = ""
     transport: str = "tls"
 
-    def add(self, group: Group, harvest: Harvest) -> None:
-        for name in group.databases:
-            self.tried.setdefault(name, set()).add(group.pod)
+    def add(self, harvest: Harvest) -> None:
         for artifact in harvest.saved:
             self.saved[artifact.database] = artifact
         for one in harvest.missing:
@@ -97,9 +112,8 @@ class Run:
         self._world = world
         self._started = world.now()
         self._sessions = {server.pod: world.connect(server) for server in spec.servers}
-        self._parents: dict[str, StoredArtifact] = {}
-        self._staged: list[tuple[str, str, frozenset[str]]] = []
-        """Pod, run id on its agent, and the files that were stored from there."""
+        self._chains = OpenChains()
+        self._reachable: set[str] = set()
         self._tools = Tools(
             store=world.store,
             tracker=world.tracker,
@@ -137,27 +151,25 @@ class Run:
         before = await anyio.to_thread.run_sync(catalogue.find_run, store, self._run_id)
         if before:
             self._world.log.info("already committed", run=self._run_id)
+            await self._release(self._sessions, _files_by_server(before.artifacts))
             return await self._settle(report.committed(before, store.location))
         spec = self._spec
         await anyio.to_thread.run_sync(
             catalogue.prepare, store, spec.namespace, spec.backup, spec.backup_uid, self._started
         )
         if spec.type != "FULL":
-            found = await anyio.to_thread.run_sync(catalogue.read, store)
-            self._parents = newest_by_database(found.runs)
-        if spec.type == "DIFF" and not self._parents:
+            self._chains = await anyio.to_thread.run_sync(_open_chains, store)
+        if spec.type == "DIFF" and not self._chains.open and not self._chains.broken:
             return self.failure("NoParentBackup", _NO_PARENT)
         tracker.enter("Resolving", "asking the agents which server holds what")
         tally = _Tally()
         plan = await self._choose(tally)
-        committed: frozenset[str] = frozenset()
+        result: RunResult | None = None
         try:
             await self._save(plan.choices, tally)
             result = await self._conclude(plan, tally)
-            if result.manifest:
-                committed = frozenset(plain_file(one) for one in tally.saved.values())
         finally:
-            await self._release_all(committed)
+            await self._release_after(plan, tally, committed=result is not None and bool(result.manifest))
         return await self._settle(result) if result.manifest else result
 
     async def _settle(self, result: RunResult) -> RunResult:
@@ -165,10 +177,40 @@ class Run:
         aftermath = Aftermath(world.store, world.tracker, world.log, world.now)
         return await aftermath.settle(result, self._spec.retention)
 
-    async def _release_all(self, committed: frozenset[str]) -> None:
+    async def _release_after(self, plan: SourcePlan, tally: _Tally, *, committed: bool) -> None:
         """Only now: what was dumped continues a chain when the repository has it, and never before."""
-        for pod, run_id, files in self._staged:
-            await release(self._sessions[pod], run_id, sorted(files & committed), self._world.log)
+        staged = {pod for pods in tally.tried.values() for pod in pods}
+        if not committed:
+            await self._release(staged, {})
+            return
+        files = _files_by_server(tally.saved.values())
+        # Every agent hears which chains go on there, so that none keeps what nobody will ever continue.
+        are_known = not any(choice.is_everything for choice in plan.choices)
+        names = {choice.database for choice in plan.choices}
+        names |= {refusal.database for refusal in (*plan.refused, *plan.skipped)}
+        elsewhere = {
+            pod: {name for name, one in tally.saved.items() if one.server != pod or self._spec.type == "FULL"}
+            for pod in self._reachable
+        }
+        chains = {pod: names - gone for pod, gone in elsewhere.items()} if are_known else {}
+        await self._release(staged | chains.keys(), files, chains)
+
+    async def _release(
+        self,
+        pods: Iterable[str],
+        files: Mapping[str, list[str]],
+        chains: Mapping[str, set[str]] | None = None,
+    ) -> None:
+        async with anyio.create_task_group() as tasks:
+            for pod in sorted(pods):
+                kept = (chains or {}).get(pod)
+                request = ReleaseRequest(
+                    run_id=self._run_id,
+                    committed=tuple(sorted(files.get(pod, ()))),
+                    chain="" if kept is None else chain_key(self._spec.namespace, self._spec.backup),
+                    open=tuple(sorted(kept or ())),
+                )
+                tasks.start_soon(release, self._sessions[pod], request, self._world.log)
 
     async def _choose(self, tally: _Tally) -> SourcePlan:
         answers: dict[str, TopologyAnswer] = {}
@@ -184,13 +226,24 @@ class Run:
             async with anyio.create_task_group() as tasks:
                 for session in self._sessions.values():
                     tasks.start_soon(ask, session)
+        self._reachable = set(answers)
         plan = choose_sources(self._spec.databases, self._spec.servers, answers, unreachable)
+        plan = with_keepers_first(plan, self._keepers())
         self._explain(plan, answers, unreachable)
         for refusal in plan.refused:
             tally.reasons[refusal.database] = [refusal.reason]
         tally.warnings += plan.warnings
         tally.neo4j_version = max((answer.neo4j_version for answer in answers.values()), default="")
         return plan
+
+    def _keepers(self) -> dict[str, Keeper]:
+        """Of the chains that are going to be continued: one that is long enough binds nobody."""
+        longest = self._spec.max_chain_length if self._spec.type == "AUTO" else 0
+        return {
+            name: Keeper(one.parent.server, one.parent.highest_tx)
+            for name, one in self._chains.open.items()
+            if not longest or one.length < longest
+        }
 
     def _explain(
         self, plan: SourcePlan, answers: dict[str, TopologyAnswer], unreachable: dict[str, str]
@@ -231,15 +284,11 @@ class Run:
             if candidate.pod == group.pod
         }
         session = self._sessions[group.pod]
-        work = GroupWork(group, roles, session, self._run_id, self._tools, self._parents)
-        request = request_for(self._spec, group.databases, self._run_id, self._parents)
-        files: frozenset[str] = frozenset()
-        try:
-            harvest = await work.work_off(request)
-            files = frozenset(plain_file(one) for one in harvest.saved)
-            tally.add(group, harvest)
-        finally:
-            self._staged.append((group.pod, request.run_id, files))
+        work = GroupWork(group, roles, session, self._run_id, self._tools, self._chains)
+        request = request_for(self._spec, group.databases, self._run_id, self._chains)
+        for name in group.databases:
+            tally.tried.setdefault(name, set()).add(group.pod)
+        tally.add(await work.work_off(request))
 
     def _is_pending(self, choice: Choice, tally: _Tally) -> bool:
         # The choice of everything has no artifact of its own name: it is done once something was saved.
@@ -312,3 +361,15 @@ class Run:
             verification=checked,
             warnings=tuple(warnings),
         )
+
+
+def _open_chains(store: Store) -> OpenChains:
+    found = catalogue.read(store)
+    return open_chains(found.runs, {one.key: one.size for one in store.list(layout.DATABASES)})
+
+
+def _files_by_server(artifacts: Iterable[StoredArtifact]) -> dict[str, list[str]]:
+    files: dict[str, list[str]] = {}
+    for one in artifacts:
+        files.setdefault(one.server, []).append(plain_file(one))
+    return files

@@ -11,7 +11,7 @@ its dump may still finish; the staging of such a run is the agent's own to clean
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -25,6 +25,8 @@ from controller.wire.messages import (
     AgentProgress,
     AgentStatus,
     BackupRequest,
+    Released,
+    ReleaseRequest,
     RunState,
     ServeReady,
     ServeRequest,
@@ -107,7 +109,7 @@ class AgentSession(Protocol):
         """The artifact's bytes from ``offset`` on. A cut may look like an early end: count."""
         ...
 
-    async def release(self, run_id: str, committed: Sequence[str] = ()) -> None:
+    async def release(self, request: ReleaseRequest) -> None:
         """Let the agent remove the staging of a run; the files that were committed continue their chains."""
         ...
 
@@ -180,15 +182,19 @@ class VerbSession:
         async with self._dial("fetch", run_id, file, str(offset)) as conversation:
             yield self._bytes(_Output(conversation))
 
-    async def release(self, run_id: str, committed: Sequence[str] = ()) -> None:
-        kept = ("committed", *committed) if committed else ()
-        await self._again_until_said(lambda: self._ask(b"", "release", run_id, *kept))
+    async def release(self, request: ReleaseRequest) -> None:
+        await self._again_until_said(lambda: self._release(encode(request)))
 
     async def _submit(self, line: bytes) -> Accepted:
         accepted = await self._answer(Accepted, line + b"\n", "submit")
         if accepted.sha256 != hashlib.sha256(line).hexdigest():
             raise Cut("the request arrived damaged")
         return accepted
+
+    async def _release(self, line: bytes) -> None:
+        released = await self._answer(Released, line + b"\n", "release")
+        if released.sha256 != hashlib.sha256(line).hexdigest():
+            raise Cut("the request arrived damaged")
 
     async def _follow(self, run_id: str, report: Callable[[AgentProgress], None]) -> AgentStatus:
         async with self._dial("follow", run_id) as conversation:
@@ -317,9 +323,9 @@ def _decoded(line: bytes, type_: type[M]) -> M:
 def _verdict(output: _Output, verb: str) -> SessionError:
     """What an end without the expected answer means."""
     said = output.complaint or "no reason given"
-    if output.exit_code == USAGE and verb == "submit":
+    if output.exit_code == USAGE and verb in ("submit", "release"):
         # Input through exec can be cut short in silence: the agent then reads a damaged line.
-        return Cut(f"submit: {said}")
+        return Cut(f"{verb}: {said}")
     if not output.exit_code:
         return Cut(f"{verb} ended early")
     return AgentRefused(f"agent {verb} ended with exit code {output.exit_code}: {said}")

@@ -10,6 +10,7 @@ only, which travels through the standard input of an exec and is never written t
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal, TypeVar
@@ -17,6 +18,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 BackupType = Literal["FULL", "DIFF", "AUTO"]
+_LONGEST_CHAIN_KEY = 120
 
 
 class Unreadable(ValueError):
@@ -65,11 +67,35 @@ class BackupRequest(Message, frozen=True, kw_only=True):
     include_metadata: str = "all"
     additional_args: tuple[str, ...] = ()
     chain: str = ""
-    """Whose open chains to continue, and to keep once the run is committed: the backup's uid."""
+    """Whose open chains to continue, and to keep once the run is committed: :func:`chain_key`."""
     parents: tuple[ChainParent, ...] = ()
     """What a differential may continue; a database that is not named here gets a FULL backup."""
+    broken: dict[str, str] = {}
+    """Databases that have backups, none of which can be continued, each with the reason."""
     max_chain_length: int = 0
     """Artifacts of a chain after which AUTO begins a new one; 0 means without end."""
+    verify: bool = False
+    """Check each artifact with Neo4j's own tools before it counts as one."""
+
+
+class ReleaseRequest(Message, frozen=True, kw_only=True):
+    """What ``release`` reads from standard input: a run is over, and what became of its artifacts."""
+
+    run_id: str
+    """The run on this agent, or the one that its runs' ids begin with."""
+    committed: tuple[str, ...] = ()
+    """Files that the repository has: they continue the open chains."""
+    chain: str = ""
+    """Whose open chains ``open`` speaks of; empty leaves them all as they are."""
+    open: tuple[str, ...] = ()
+    """Databases whose chain may still be continued here; what is kept of any other is removed."""
+
+
+class Released(Message, frozen=True, kw_only=True):
+    """What ``release`` answers, with the hash of the line that arrived, as :class:`Accepted`."""
+
+    run_id: str
+    sha256: str
 
 
 class ServeRequest(Message, frozen=True, kw_only=True):
@@ -120,6 +146,8 @@ class Artifact(Message, frozen=True, kw_only=True):
     store_size: int = 0
     why_full: str = ""
     """Why this is no differential although one would have been taken if possible."""
+    checked: Literal["", "Chain", "Consistency"] = ""
+    """How far Neo4j's own tools found it good: its chain is whole, or the store in it is consistent."""
 
 
 class DatabaseFailure(Message, frozen=True, kw_only=True):
@@ -127,6 +155,8 @@ class DatabaseFailure(Message, frozen=True, kw_only=True):
 
     database: str
     reason: str
+    unsound: bool = False
+    """There was an artifact, and it did not stand verification."""
 
 
 class AgentProgress(Message, frozen=True, kw_only=True):
@@ -332,6 +362,18 @@ class RunResult(Message, frozen=True, kw_only=True):
     error: str = ""
     error_reason: str = ""
     """CamelCase cause for the condition, e.g. ``NoSuchBucket``, ``AccessDenied``, ``NoSpaceLeft``."""
+
+
+def chain_key(namespace: str, backup: str) -> str:
+    """Under which name an agent keeps a backup's open chains: fit to be a directory.
+
+    By name and not by uid, as the repository is: a backup that was deleted and made again continues its
+    chains and leaves none behind that nobody would ever remove.
+    """
+    name = f"{namespace}.{backup}"
+    if len(name) <= _LONGEST_CHAIN_KEY:
+        return name
+    return f"{name[:80]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def encode(message: Message) -> bytes:

@@ -69,15 +69,29 @@ class Space:
 
     def digest_after_restore(self, pod: str, database: str, artifact: bytes) -> Json:
         """Restore ``artifact`` beside the running databases, under another name, and digest that."""
-        there = f"/data/restore/{database}-2026-01-01T00-00-00.backup"
-        write = ["sh", "-c", 'mkdir -p /data/restore && cat > "$1" && sync && sha256sum "$1"', "sh", there]
-        command = [self.kubectl.path, f"--kubeconfig={self.kubectl.kubeconfig}", "-n", self.name]
-        command += ["exec", "-i", pod, "-c", "neo4j", "--", *write]
-        answer = subprocess.run(command, input=artifact, capture_output=True, check=True, timeout=120)
-        assert answer.stdout.split()[0].decode() == hashlib.sha256(artifact).hexdigest()
+        return self.digest_after_restoring(
+            pod, database, {f"{database}-2026-01-01T00-00-00.backup": artifact}
+        )
+
+    def digest_after_restoring(self, pod: str, database: str, chain: dict[str, bytes]) -> Json:
+        """The same with a chain: file names, oldest first, and what is in them."""
+        for name, content in chain.items():
+            there = f"/data/restore/{name}"
+            write = [
+                "sh",
+                "-c",
+                'mkdir -p /data/restore && cat > "$1" && sync && sha256sum "$1"',
+                "sh",
+                there,
+            ]
+            command = [self.kubectl.path, f"--kubeconfig={self.kubectl.kubeconfig}", "-n", self.name]
+            command += ["exec", "-i", pod, "-c", "neo4j", "--", *write]
+            answer = subprocess.run(command, input=content, capture_output=True, check=True, timeout=120)
+            assert answer.stdout.split()[0].decode() == hashlib.sha256(content).hexdigest()
         restored = f"{database}restored"
         admin = ("exec", pod, "-c", "neo4j", "--", "neo4j-admin")
-        self.run(*admin, "database", "restore", f"--from-path={there}", restored)
+        restore = ("database", "restore", "--overwrite-destination=true", f"--from-path={there}", restored)
+        self.run(*admin, *restore)
         answer_digest: Json = json.loads(self.run(*admin, "sim-digest", restored))
         return answer_digest
 

@@ -25,6 +25,7 @@ from hack.devcluster.neo4j_sim.errors import CommandFailed, ServerError
 from hack.devcluster.neo4j_sim.picocli import UsageError
 from hack.devcluster.neo4j_sim.protocol import Json
 from hack.devcluster.neo4j_sim.sources import Address, Sources
+from hack.devcluster.neo4j_sim.versions import at_least
 
 CLOUD_SCHEMES = ("s3://", "gs://", "azb://")
 Mode = Literal["full", "differential"]
@@ -161,11 +162,16 @@ class _DatabaseBackup:
         self.console.log(f"Start differential backup of database '{self.name}'.")
         parent = self._parent(server)
         try:
-            self._take(server, "differential", parent.header.highest + 1)
+            self._take(server, "differential", parent.header.highest + 1, self._reach(parent.header))
         except ServerError as error:
             if error.code != "LogsPruned":
                 raise
             raise NoParent(error.message) from error
+
+    def _reach(self, parent: Header) -> int:
+        """How many transactions of its FULL the first differential repeats."""
+        may_reach = parent.full and at_least(self.console.installation.version, 2026, 2)
+        return self.console.faults.diff_overlap if may_reach else 0
 
     def _parent(self, server: Address) -> Artifact:
         connection, answer = sources.open_backup(server, self._request("identify", None))
@@ -191,9 +197,10 @@ class _DatabaseBackup:
         version = self.console.installation.version_text
         return {"op": operation, "database": self.name, "lowest": lowest, "clientVersion": version}
 
-    def _take(self, server: Address, mode: Mode, lowest: int) -> None:
+    def _take(self, server: Address, mode: Mode, lowest: int, reach: int = 0) -> None:
         started = time.monotonic()
-        connection, answer = sources.open_backup(server, self._request("backup", lowest))
+        request = self._request("backup", lowest) | {"reach": reach}
+        connection, answer = sources.open_backup(server, request)
         staged = self.owner.staging / f"{self.name}.store"
         try:
             if answer["length"] == 0:

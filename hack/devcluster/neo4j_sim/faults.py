@@ -9,6 +9,7 @@ test can change it while a server runs.
      "hang_seconds": 3600,                  silence before the first database
      "kill": true,                          SIGKILL while the store arrives, as when memory runs out
      "corrupt_artifact": true,              one bit of each artifact's content is wrong
+     "diff_overlap": 2,                      the first DIFF of a chain reaches back into its FULL (2026.02+)
      "backup": {"db": "orders", "exit": 1, "message": "…"},
      "check": {"db": "orders", "message": "…"}}
 """
@@ -31,6 +32,7 @@ class Faults:
     hang_seconds: float = 0.0
     kill: bool = False
     corrupt_artifact: bool = False
+    diff_overlap: int = 0
     backup: Json | None = None
     check: Json | None = None
 
@@ -53,6 +55,7 @@ def load() -> Faults:
         hang_seconds=float(value.get("hang_seconds", 0)),
         kill=bool(value.get("kill")),
         corrupt_artifact=bool(value.get("corrupt_artifact")),
+        diff_overlap=int(value.get("diff_overlap", 0)),
         backup=value.get("backup"),
         check=value.get("check"),
     )

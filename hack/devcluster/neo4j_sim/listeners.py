@@ -192,6 +192,8 @@ class Listeners:
                 f"The transaction log of database '{replica.entry.name}' starts at {oldest}, "
                 f"but transaction {lowest} is needed",
             )
+        if last >= lowest:
+            lowest = max(1, lowest - message.get("reach", 0))
         self._send_range(connection, replica, lowest, max(last, lowest - 1))
 
     def _send_range(self, connection: Connection, replica: Replica, lowest: int, highest: int) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,15 @@ def test_waiting_for_the_lock_ends_when_asked_to_stop(tmp_path: Path) -> None:
     with held(path, 0), pytest.raises(Busy), held(path, 60, stop):
         pass
     assert time.monotonic() - started < 5
+
+
+def test_a_daemon_that_starts_ends_no_verb_that_works_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with held(path, 0) as lock:
+        child = a_launch(tmp_path, replace(lock, by_daemon=False)).start(["sleep", "60"], subprocess.STDOUT)
+        assert not end_orphan(path)
+        assert child.poll() is None
+        child.kill()
+        child.wait()
+        assert child.stdout is not None
+        child.stdout.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -13,6 +13,7 @@ import pytest
 from controller.agent.topology import look
 from controller.wire.messages import AgentStatus, BackupRequest, RunState, encode
 from hack.devcluster.neo4j_sim.image import install
+from hack.devcluster.neo4j_sim.protocol import Json
 from tests.unit.agent.conftest import Container, until
 from tests.unit.neo4j_sim.support import Cluster, running
 
@@ -25,11 +26,13 @@ DATABASES = (
 
 
 @contextmanager
-def a_server(container: Container, monkeypatch: pytest.MonkeyPatch, version: str) -> Iterator[Cluster]:
+def a_server(
+    container: Container, monkeypatch: pytest.MonkeyPatch, version: str, databases: Sequence[Json] = DATABASES
+) -> Iterator[Cluster]:
     """A standalone server, and its image's programs beside it."""
     shutil.rmtree(container.root / "var")
     install(container.root, version)
-    with running(container.root / "servers", DATABASES, version=version) as cluster:
+    with running(container.root / "servers", databases, version=version) as cluster:
         monkeypatch.setenv("NEO4J_AUTH", "neo4j/neo4j")
         container.env.update(os.environ)
         yield cluster

@@ -22,7 +22,8 @@ REFERENCE = {
     "spec.cloud": "provider region credentialsSecret",
     "spec.storage.pvc": "name size storageClass accessModes",
     "spec.retention": "maxAge maxCount deletePolicy",
-    "spec.options": "backupType compress pageCache encryption verifyBackup verify additionalArgs",
+    "spec.options": "backupType maxChainLength compress pageCache encryption verifyBackup verify "
+    "additionalArgs",
     "spec.options.encryption": "enabled keySecret algorithm",
     "status": "conditions phase message lastRunTime lastSuccessTime nextRunTime stats history",
     "status.stats": "size duration throughput fileCount",
@@ -44,6 +45,7 @@ DEFAULTS = {
     "spec.storage.pvc.accessModes": ["ReadWriteOnce"],
     "spec.retention.deletePolicy": "Delete",
     "spec.options.backupType": "AUTO",
+    "spec.options.maxChainLength": 14,
     "spec.options.compress": True,
     "spec.options.encryption.enabled": False,
     "spec.options.encryption.algorithm": "AES256",

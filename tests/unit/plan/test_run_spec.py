@@ -94,3 +94,8 @@ def test_the_options_of_s3_reach_the_runner() -> None:
     cloud = {"provider": "aws", "region": "x", "forcePathStyle": False, "checksumAlgorithm": "SHA256"}
     storage = told({"storage": {"type": "s3", "bucket": "b", "cloud": cloud}})["storage"]
     assert (storage["pathStyle"], storage["checksum"]) == (False, "SHA256")
+
+
+def test_the_length_of_chains_reaches_the_runner() -> None:
+    assert told({"options": {"maxChainLength": 5}})["maxChainLength"] == 5
+    assert "maxChainLength" not in told({}), "the default is the same on both sides"

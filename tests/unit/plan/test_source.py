@@ -7,7 +7,15 @@ from typing import Literal
 import msgspec
 import pytest
 
-from controller.plan.source import EVERYTHING, Group, SourcePlan, choose_sources, next_groups
+from controller.plan.source import (
+    EVERYTHING,
+    Group,
+    Keeper,
+    SourcePlan,
+    choose_sources,
+    next_groups,
+    with_keepers_first,
+)
 from controller.wire.messages import DatabaseRow, Server, TopologyAnswer
 
 PODS = ("graph-server-0", "graph-server-1", "graph-server-2", "graph-server-3")
@@ -262,3 +270,41 @@ def test_what_failed_goes_to_the_next_server_and_ends_with_the_last() -> None:
     choices = choose(view(*CLUSTER), "orders").choices
     assert next_groups(choices, {"orders": {PODS[3]}}) == (Group(PODS[2], ("orders",)),)
     assert next_groups(choices, {"orders": set(PODS)}) == ()
+
+
+# --- who keeps the open chain --------------------------------------------------------------------
+
+
+def at(pod: str, role: str, last_tx: int, **more: object) -> DatabaseRow:
+    return row("db", pod, role, last_committed_tx=last_tx, replication_lag=last_tx - 1000, **more)
+
+
+@pytest.mark.parametrize(
+    ("keeper", "first"),
+    [
+        (Keeper(PODS[1], 900), PODS[1]),  # a little behind the other secondary: no reason to break a chain
+        (Keeper(PODS[1], 975), PODS[1]),
+        (Keeper(PODS[1], 985), PODS[0]),  # less than half of what is new: it is stuck, or nearly
+        (Keeper(PODS[1], 995), PODS[0]),  # behind its own chain
+        (Keeper(PODS[2], 900), PODS[2]),  # a follower: a differential of it costs less than a FULL elsewhere
+        (Keeper(PODS[3], 900), PODS[3]),  # even of the writer, which may have become it since
+        (Keeper("another-pod", 900), PODS[0]),
+    ],
+)
+def test_the_keeper_of_the_open_chain_goes_first_while_it_is_good_for_it(keeper: Keeper, first: str) -> None:
+    rows = (
+        at(PODS[0], "secondary", 999),
+        at(PODS[1], "secondary", 990),
+        at(PODS[2], "primary", 1000),
+        at(PODS[3], "primary", 1000, writer=True),
+    )
+    plan = with_keepers_first(choose(view(*rows)), {"db": keeper})
+    assert order(plan, "db")[0] == first
+    assert sorted(order(plan, "db")) == sorted(PODS)
+    why = plan.choices[0].candidates[0].why
+    assert ("it keeps the open chain" in why) is (first == keeper.pod)
+
+
+def test_a_keeper_that_is_offline_is_no_source() -> None:
+    rows = (at(PODS[0], "secondary", 999), at(PODS[1], "secondary", 999, current_status="store copying"))
+    assert order(with_keepers_first(choose(view(*rows)), {"db": Keeper(PODS[1], 1)}), "db") == [PODS[0]]

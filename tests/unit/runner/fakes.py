@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +24,7 @@ from controller.wire.messages import (
     Artifact,
     BackupRequest,
     DatabaseFailure,
+    ReleaseRequest,
     RunState,
     ServeReady,
     ServeRequest,
@@ -63,6 +64,7 @@ class FakeAgent:
     answer: TopologyAnswer = field(default_factory=TopologyAnswer)
     weather: Weather = field(default_factory=Weather)
     warnings: tuple[str, ...] = ()
+    version: str = "5.26.3"
     error: str = ""
     lost: str = ""
     """Every verb fails with this."""
@@ -70,6 +72,8 @@ class FakeAgent:
     requests: list[BackupRequest] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     committed: list[str] = field(default_factory=list)
+    chains: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    """Key and open databases of each release."""
     ranges: list[int] = field(default_factory=list)
     """Offsets that were asked for, over TLS and exec."""
     listeners: int = 0
@@ -93,7 +97,7 @@ class FakeAgent:
         return AgentStatus(
             run_id=run_id,
             state=RunState.FAILED if failures or self.error else RunState.SUCCEEDED,
-            neo4j_version="5.26.3",
+            neo4j_version=self.version,
             artifacts=tuple(artifact(name, self.stores[name]) for name in asked if name in self.stores),
             failures=failures,
             warnings=self.warnings,
@@ -117,10 +121,11 @@ class FakeAgent:
         self.ranges.append(offset)
         yield self._bytes(file, offset)
 
-    async def release(self, run_id: str, committed: Sequence[str] = ()) -> None:
+    async def release(self, request: ReleaseRequest) -> None:
         self._check()
-        self.committed += committed
-        self.released.append(run_id)
+        self.committed += request.committed
+        self.chains.append((request.chain, request.open))
+        self.released.append(request.run_id)
 
     async def _bytes(self, file: str, offset: int) -> AsyncIterator[bytes]:
         data = self.content(file)

@@ -145,7 +145,7 @@ async def test_staging_is_released_and_progress_is_seen() -> None:
     await world.run()
     for name in ("graph-1", "graph-2"):
         agent = world.agents[name]
-        assert agent.released == [agent.requests[0].run_id]
+        assert agent.released == [RUN]
     phases = [line.phase for line in world.said]
     assert phases[0] == "Resolving"
     assert phases[-2:] == ["Committing", "Pruning"]
@@ -242,13 +242,74 @@ async def test_auto_names_the_newest_artifact_as_the_parent_once_there_is_one() 
     await world.run()
     await world.run("1f4d2c3b-1111-2222-3333-444444444444")
     first, second = world.agents["graph-2"].requests
-    assert (first.type, first.chain, first.parents) == ("AUTO", "uid", ())
+    assert (first.type, first.chain, first.parents) == ("AUTO", "ns.nightly", ())
     assert [(one.database, one.highest_tx) for one in second.parents] == [("orders", 9)]
 
 
 async def test_only_what_was_committed_continues_a_chain() -> None:
     world = World()
     await world.run()
+    assert world.agents["graph-2"].committed == ["orders-2026-03-01T12-00-00.backup"]
+
+
+SECOND = "1f4d2c3b-1111-2222-3333-444444444444"
+
+
+async def test_a_chain_stays_with_its_server_although_another_has_less_lag() -> None:
+    world = World()
+    world.agents["graph-2"].lost = "rebooting"
+    await world.run()
+    world.agents["graph-2"].lost = ""
+    result = await world.run(SECOND)
+    assert {one.name: one.server for one in result.databases}["orders"] == "graph-1"
+    world.spec = msgspec.structs.replace(world.spec, max_chain_length=1)
+    result = await world.run("2f4d2c3b-1111-2222-3333-444444444444")
+    assert {one.name: one.server for one in result.databases}["orders"] == "graph-2"
+
+
+async def test_every_agent_is_told_which_chains_go_on_there() -> None:
+    world = World()
+    await world.run()
+    told = {name: agent.chains for name, agent in world.agents.items()}
+    assert told == {
+        "graph-0": [("ns.nightly", ())],
+        "graph-1": [("ns.nightly", ("system",))],
+        "graph-2": [("ns.nightly", ("orders",))],
+    }
+
+
+async def test_full_backups_leave_no_chain_on_a_server() -> None:
+    world = World()
+    world.spec = msgspec.structs.replace(world.spec, type="FULL")
+    await world.run()
+    assert [agent.chains for agent in world.agents.values()] == [[("ns.nightly", ())]] * 3
+
+
+async def test_a_run_that_is_not_committed_says_nothing_about_chains() -> None:
+    world = World(store=FullLater())
+    await world.run()
+    assert {key for agent in world.agents.values() for key, _ in agent.chains} == {""}
+
+
+async def test_a_chain_of_which_the_repository_lost_a_part_is_not_made_longer() -> None:
+    world = World()
+    await world.run()
+    (artifact,) = (one for one in catalogue.read(world.store).runs[0].artifacts if one.database == "orders")
+    world.store.delete(artifact.key)
+    await world.run(SECOND)
+    request = world.agents["graph-2"].requests[-1]
+    assert request.parents == ()
+    assert request.broken == {"orders": f"{artifact.key} is not in the repository any more as it was stored"}
+
+
+async def test_a_pod_that_finds_the_run_committed_releases_what_its_predecessor_left() -> None:
+    world = World()
+    await world.run()
+    for agent in world.agents.values():
+        agent.released.clear()
+        agent.committed.clear()
+    await world.run()
+    assert world.agents["graph-2"].released == [RUN]
     assert world.agents["graph-2"].committed == ["orders-2026-03-01T12-00-00.backup"]
 
 
@@ -284,6 +345,21 @@ async def test_where_the_dbms_cannot_be_asked_a_server_gives_all_it_has() -> Non
     assert result.outcome is Outcome.SUCCEEDED_WITH_WARNINGS
     assert world.databases() == {"system": SYSTEM, "orders": ORDERS}
     assert world.agents["graph-0"].requests[0].databases == ()
+
+
+async def test_shards_are_not_half_saved_where_the_dbms_cannot_be_asked() -> None:
+    world = World(rows=())
+    for agent in world.agents.values():
+        agent.answer = TopologyAnswer(error="no credentials")
+        agent.version = "2025.12.0"
+        agent.stores |= {"shop-g000": ORDERS, "shop-p000": ORDERS}
+    result = await world.run()
+    assert result.outcome is Outcome.PARTIALLY_SUCCEEDED
+    assert sorted(world.databases()) == ["orders", "system"]
+    assert {one.name for one in result.databases if "sharded property database" in one.error} == {
+        "shop-g000",
+        "shop-p000",
+    }
 
 
 async def test_where_a_server_has_nothing_the_next_is_asked_for_all() -> None:
@@ -372,7 +448,7 @@ async def test_what_an_earlier_pod_left_failed_is_dumped_anew() -> None:
     agent.submit_states = [RunState.FAILED, RunState.QUEUED]
     assert (await world.run()).outcome is Outcome.SUCCEEDED
     assert len(agent.requests) == 2
-    assert agent.released == [agent.requests[0].run_id] * 2
+    assert agent.released == [agent.requests[0].run_id, RUN]
 
 
 async def test_a_run_that_is_cancelled_releases_its_staging_and_commits_nothing() -> None:

@@ -18,6 +18,8 @@ from controller.wire.messages import (
     AgentStatus,
     BackupRequest,
     Message,
+    Released,
+    ReleaseRequest,
     RunState,
     ServeReady,
     ServeRequest,
@@ -253,6 +255,9 @@ async def everything(agent: VerbSession) -> bytes:
 
 
 async def test_release_is_repeated_until_it_is_heard() -> None:
-    agent, dialled = session(says(Cut("reset")), says())
-    await agent.release("r")
-    assert dialled.verbs == [("release", "r")] * 2
+    request = ReleaseRequest(run_id="r", committed=("f.backup",))
+    sha256 = hashlib.sha256(encode(request)).hexdigest()
+    damaged, heard = Released(run_id="r", sha256="0"), Released(run_id="r", sha256=sha256)
+    agent, dialled = session(says(Cut("reset")), says(damaged), says(heard))
+    await agent.release(request)
+    assert dialled.verbs == [("release",)] * 3

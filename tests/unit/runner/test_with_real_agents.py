@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from controller.repository import catalogue
+from controller.repository.encryption.codec import Encryption
 from controller.repository.store import Store
 from controller.repository.stores.s3 import S3Settings, S3Store
 from controller.runner.log import Log
@@ -20,6 +22,7 @@ from controller.runner.progress import Tracker
 from controller.runner.run import Run, Surroundings
 from controller.wire.messages import Outcome, RunResult, RunSpec, Server, StorageTarget
 from hack.devcluster.neo4j_sim.image import install
+from hack.devcluster.neo4j_sim.protocol import Json
 from tests.support.local_agent import LocalAgent, local_agent
 from tests.support.s3 import s3_server
 from tests.unit.neo4j_sim.support import Cluster, headers, running
@@ -38,9 +41,11 @@ DATABASES = (
 
 
 @contextmanager
-def cluster_with_agents(root: Path) -> Iterator[tuple[Cluster, dict[str, LocalAgent]]]:
+def cluster_with_agents(
+    root: Path, version: str = "5.26.3", databases: Sequence[Json] = DATABASES, count: int = 3
+) -> Iterator[tuple[Cluster, dict[str, LocalAgent]]]:
     with ExitStack() as stack:
-        cluster = stack.enter_context(running(root / "servers", DATABASES, count=3))
+        cluster = stack.enter_context(running(root / "servers", databases, count, version))
         agents = {}
         for name in cluster.servers:
             home = root / "pods" / name
@@ -57,7 +62,10 @@ def cluster_with_agents(root: Path) -> Iterator[tuple[Cluster, dict[str, LocalAg
         yield cluster, agents
 
 
-async def back_up(agents: dict[str, LocalAgent], store: Store) -> RunResult:
+async def back_up(
+    agents: dict[str, LocalAgent], store: Store, run_id: str = RUN, *,
+    encryption: Encryption | None = None, **changes: object,
+) -> RunResult:  # fmt: skip
     def now() -> datetime:
         return datetime.now(UTC)
 
@@ -70,15 +78,17 @@ async def back_up(agents: dict[str, LocalAgent], store: Store) -> RunResult:
         servers=tuple(Server(pod=name, namespace="ns") for name in agents),
         storage=StorageTarget(type="pvc"),
     )
+    spec = msgspec.structs.replace(spec, **changes)
     log = Log(now)
     world = Surroundings(
         store=store,
         connect=lambda server: agents[server.pod].session(),
         log=log,
-        tracker=Tracker(RUN, log.progress, time.monotonic),
+        tracker=Tracker(run_id, log.progress, time.monotonic),
         now=now,
+        encryption=encryption,
     )
-    return await Run(spec, RUN, world).result()
+    return await Run(spec, run_id, world).result()
 
 
 def check(result: RunResult, store: Store, cluster: Cluster, scratch: Path) -> None:
