@@ -6,10 +6,16 @@ from collections.abc import Iterator
 
 # Before any test: Hypothesis asks the garbage collector who holds trio's generator, and the collector does
 # not tell of what a synced cache froze.
-import hypothesis  # noqa: F401
+import hypothesis
 import pytest
 
 from tests.support.control_plane import KINDS, ControlPlane, Unavailable, started
+
+# A machine that is busy is no reason to fail.
+hypothesis.settings.register_profile(
+    "no clocks", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("no clocks")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
