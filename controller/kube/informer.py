@@ -54,6 +54,7 @@ class _Event(msgspec.Struct, Generic[S], frozen=True, gc=False):
     object: S
 
 
+FREEZE_SECONDS = 0.1
 SLICE = 100
 """Differences of a list that handlers are told before the rest of the program gets its turn."""
 
@@ -365,12 +366,23 @@ def _refused(event: _Event[msgspec.Raw]) -> ApiError:
     return ServerError(f"a watch event of the unknown type {event.type!r}", reason="BadAnswer")
 
 
+async def _freeze_what_arrives() -> None:
+    """What the caches hold lives as long as the process: no collection needs to look at it again."""
+    while True:
+        # From the start and not only at the end: the full collections on the way there would look at
+        # everything again and again, for fifty milliseconds and more at a time.
+        gc.freeze()
+        await anyio.sleep(FREEZE_SECONDS)
+
+
 async def wait_all_synced(informers: Sequence[Informer[Any]], *, seconds: float = 120.0) -> None:
     """Wait for the first sync of all; :class:`SyncTimeout` names those that did not make it."""
     with anyio.move_on_after(seconds):
-        for informer in informers:
-            await informer.wait_synced()
-    # What the caches hold now lives as long as the process: no collection needs to look at it again.
+        async with anyio.create_task_group() as group:
+            group.start_soon(_freeze_what_arrives)
+            for informer in informers:
+                await informer.wait_synced()
+            group.cancel_scope.cancel()
     gc.freeze()
     late = [informer.resource.plural for informer in informers if not informer.has_synced]
     if late:

@@ -44,9 +44,9 @@ class Peer:
 class Server:
     """The synthetic API server, in a process of its own."""
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, module: str = "hack.benchmarks.server") -> None:
         self._logs = logs
-        argv = [sys.executable, "-m", "hack.benchmarks.server"]
+        argv = [sys.executable, "-m", module]
         self._process = Process(argv, {}, ROOT, logs / "server.log")
         self.url = f"http://127.0.0.1:{int(self._process.line(30.0))}"
 

@@ -120,8 +120,9 @@ def chunk(line: bytes) -> bytes:
 class Connection(asyncio.Protocol):
     """One client's connection; requests come one after the other."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: World, other: Answer | None = None) -> None:
+        """``other`` answers instead of :func:`answer`."""
+        self._world, self._answer = world, other or answer
         self._buffer = b""
         self._transport: asyncio.Transport | None = None
         self._writing: Iterator[bytes] | None = None
@@ -145,7 +146,7 @@ class Connection(asyncio.Protocol):
             body, self._buffer = self._buffer[end + 4 : end + 4 + length], self._buffer[end + 4 + length :]
             method, target, _ = head.split("\r\n", 1)[0].split(" ")
             url = urlsplit(target)
-            answer(self, self._world, method, url.path, dict(parse_qsl(url.query)), body)
+            self._answer(self, self._world, method, url.path, dict(parse_qsl(url.query)), body)
 
     def send(self, data: bytes) -> None:
         if self._transport is not None:
@@ -300,10 +301,13 @@ DISCOVERY: dict[str, object] = {
 }
 
 
-async def serve() -> None:
+Answer = Callable[[Connection, World, str, str, Query, bytes], None]
+
+
+async def serve(other: Answer | None = None) -> None:
     """Serve until standard input ends; the port is the first line of standard output."""
     world, loop = World(), asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(world), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: Connection(world, other), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 
