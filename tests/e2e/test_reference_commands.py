@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
+import yaml
 
-from tests.e2e.space import Space
+from tests.e2e.installation import CHECKOUT
+from tests.e2e.space import S3_CREDENTIALS, Space
 from tests.e2e.world import eventually
 
 POD = "single-0"
@@ -126,3 +129,26 @@ def test_a_bad_request_by_hand_is_answered(done: Space) -> None:
     assert status is not None
     assert status["state"] == "Failed"
     assert "/data/backups" in str(status["error"])
+
+
+def test_the_complete_example(done: Space) -> None:
+    """All of it as printed, but for the target's name and where this test's S3 server answers."""
+    spec = yaml.safe_load((CHECKOUT / "manifests/samples/production-backup.yaml").read_text())["spec"]
+    spec["target"]["name"] = "single"
+    spec["storage"]["cloud"] |= {"endpoint": done.start_s3(), "credentialsSecret": S3_CREDENTIALS}
+    done.s3("create-bucket", spec["storage"]["bucket"])
+    done.s3_credentials()
+    key = base64.b64encode(bytes(range(32))).decode()
+    done.run("create", "secret", "generic", "backup-encryption-key", f"--from-literal=key={key}")
+
+    done.backup("complete", spec, annotations={"backup.neo4j.com/run-now": "1"})
+    eventually(lambda: done.status("complete").get("lastSuccessTime"), "a good run")
+    status = done.status("complete")
+    assert status["phase"] == "Scheduled"
+    assert status["nextRunTime"].endswith("T02:00:00Z")
+    (run,) = status["history"]
+    assert (run["outcome"], run["verified"]) == ("Succeeded", True), run
+    stored = done.s3("ls", spec["storage"]["bucket"])
+    for artifact in run["artifacts"]:
+        assert artifact["path"].endswith(".backup.aes256")
+        assert f"daily-backups/{done.name}/complete/{artifact['path']}\n" in stored
