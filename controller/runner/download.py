@@ -23,6 +23,8 @@ from controller.runner.channel import Channel
 from controller.runner.credentials import fingerprint
 
 CHUNK = 512 * 1024
+RECORD = 16 * 1024
+"""TLS hands over no more at once, and asking for more makes room for it each time."""
 
 
 class TransferFailed(Exception):
@@ -131,7 +133,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     held: list[bytes] = []
     size = 0
     try:
-        while data := response.read1(CHUNK):
+        while data := response.read1(RECORD):
             held.append(data)
             size += len(data)
             if size >= CHUNK:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -154,8 +154,16 @@ async def open_line(
             tasks.cancel_scope.cancel()
 
 
+class Source(Protocol):
+    """Where an artifact's bytes come from."""
+
+    async def feed(self, artifact: Artifact, channel: Channel) -> None:
+        """Put all of them into ``channel``, or say there why not."""
+        ...
+
+
 async def carry(
-    line: Line, artifact: Artifact, store: Store, key: str, *,
+    source: Source, artifact: Artifact, store: Store, key: str, *,
     channel: Channel | None = None, stages: Sequence[Stage] = (),
 ) -> Carried:  # fmt: skip
     """Bring one artifact into ``store`` under ``key``.
@@ -164,11 +172,12 @@ async def carry(
     ``stages`` transform what is stored (encryption); the result describes the stored bytes.
     """
     channel = channel or Channel()
-    read, stored = Digest(), Digest()
-    chunks = pipeline.run(channel, [read, *stages, stored])
+    read = Digest()
+    stored = Digest() if stages else read
+    chunks = pipeline.run(channel, [read, *stages, stored] if stages else [read])
     with unwrapped():
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(line.feed, artifact, channel)
+            tasks.start_soon(source.feed, artifact, channel)
             await _in_thread(lambda: store.put(key, chunks, size_hint=artifact.size), channel.abort)
             tasks.cancel_scope.cancel()
     if read.size != artifact.size:

@@ -1,11 +1,12 @@
 """What S3, GCS and Azure have in common through obstore, their differences evened out.
 
 Guarantee: that of :class:`~controller.repository.store.Store`. Large objects go up in parts, at most
-about 100 MiB of which are in memory; a failing source aborts the upload. Deleting what is not there
-succeeds on all of them, a range behind the end is empty on all of them, and every refusal has the same
-name whoever it came from.
+about 64 MiB of which are in memory up to 280 GiB; a failing source aborts the upload. Deleting what is
+not there succeeds on all of them, a range behind the end is empty on all of them, and every refusal has
+the same name whoever it came from.
 
-Non-guarantee: a killed process leaves an unfinished upload on the server, invisible but paid for, until
+Non-guarantee: beyond that a part is the size over 9,000, and two of them are in memory, because nobody takes
+more than 10,000. A killed process leaves an unfinished upload on the server, invisible but paid for, until
 the provider (Azure: a week) or the bucket's lifecycle rule removes it.
 """
 
@@ -48,7 +49,9 @@ _MIB = 1024 * 1024
 _READ = 8 * _MIB
 _MAX_PARTS = 9_000
 """Below the 10,000 of S3 and GCS, because the size is an estimate."""
-_IN_FLIGHT = 64 * _MIB
+_IN_FLIGHT = 32 * _MIB
+"""Beside the part that fills: several artifacts may be on their way at once."""
+_CONNECTIONS = 4
 
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "EntityTooLarge", "InsufficientStorage"}
 _METADATA_SERVICES = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
@@ -88,7 +91,7 @@ class CloudStore:
                 check_key(key),
                 guarded,
                 chunk_size=part,
-                max_concurrency=max(2, min(8, _IN_FLIGHT // part)),
+                max_concurrency=max(1, min(_CONNECTIONS, _IN_FLIGHT // part)),
             )
 
     def put_if_absent(self, key: str, data: bytes) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -14,6 +18,7 @@ from controller.repository.errors import AccessDenied, NoSpaceLeft, NoSuchBucket
 from controller.repository.stores.cloud import part_size
 from controller.repository.stores.s3 import S3Settings, S3Store
 from tests.support.s3 import S3Server
+from tests.support.tls import make_authority
 from tests.unit.repository.conftest import s3_store
 
 MIB = 1024 * 1024
@@ -51,6 +56,46 @@ def test_objects_lie_below_the_prefix(s3: S3Server) -> None:
     s3_store(s3, bucket, "path/ns/name").put("runs/1.json", [b"{}"])
     assert [info.key for info in s3_store(s3, bucket, "").list("")] == ["path/ns/name/runs/1.json"]
     assert s3_store(s3, bucket, "path/ns/name").location == f"s3://{bucket}/path/ns/name"
+
+
+class Listening(BaseHTTPRequestHandler):
+    """Takes whatever comes and remembers what the body's hash was said to be."""
+
+    said: ClassVar[list[str]] = []
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.said.append(self.headers["x-amz-content-sha256"])
+        self.send_response(200)
+        self.send_header("ETag", '"x"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("secure", "hashed"), [(True, "UNSIGNED-PAYLOAD"), (False, hashlib.sha256(b"{}").hexdigest())]
+)
+def test_bodies_are_hashed_for_their_signature_only_where_tls_does_not_protect_them(
+    secure: bool, hashed: str, tmp_path: Path
+) -> None:
+    authority = make_authority(tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listening) as server:
+        if secure:
+            server.socket = authority.server_context().wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        Listening.said.clear()
+        scheme = "https" if secure else "http"
+        where = settings(f"{scheme}://127.0.0.1:{server.server_port}")
+        try:
+            S3Store(replace(where, ca_certificate=authority.ca)).put_if_absent("a.json", b"{}")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert Listening.said == [hashed]
 
 
 @contextmanager
