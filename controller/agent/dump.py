@@ -170,7 +170,11 @@ def _decide(
         raise Refused(memory.refusal)
     found = continuing.decide(request, databases, version, workshop)
     destination = prepare(request, workshop.places)
-    space.check(workshop.places, databases, request.compress, destination, temporary)
+    chains = continuing.lay_out(found, request, databases, workshop, destination)
+    stores = space.store_sizes(workshop.places)
+    fulls = [name for name in databases if name not in chains.lent and name not in chains.refused]
+    artifacts = space.forecast(stores, request.last_fulls, request.compress)
+    space.check(stores, artifacts, fulls, destination, temporary)
     return _Job(
         request=request,
         databases=databases,
@@ -180,7 +184,7 @@ def _decide(
         addresses=_addresses(request, workshop),
         destination=destination,
         temporary=temporary,
-        chains=continuing.lay_out(found, request, databases, workshop, destination),
+        chains=chains,
     )
 
 
@@ -214,8 +218,14 @@ def _bench(job: _Job, workshop: Workshop, admin: str, lock: Held) -> _Bench:
 
 def _run(job: _Job, bench: _Bench) -> Verdict:
     before = _files(job.destination)
-    calls = [_call(job, bench, command) for command in job.calls()]
-    job, more = _begin_anew(job, bench, calls, before)
+    try:
+        calls = [_call(job, bench, command) for command in job.calls()]
+        job, more = _begin_anew(job, bench, calls, before)
+    except space.Filling:
+        # also where a person named the destination: what is half written is of no use and takes the room
+        for name in _added(job, before):
+            remove_tree(job.destination / name)
+        raise
     bench.meter.write("inspecting")
     added = _added(job, before)
     evidence = Evidence(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from controller.agent import space
 from controller.agent.clock import now_text
 from controller.agent.places import tree_size
 from controller.agent.workshop import Workshop
@@ -42,7 +43,8 @@ class Meter:
             self._note(event)
 
     def tick(self) -> bool:
-        """Write how far it is; false when the agent was asked to stop."""
+        """Write how far it is; false when the agent was asked to stop. Raises :class:`space.Filling`."""
+        space.watch(self.directories)
         self.write()
         return not self.workshop.should_stop()
 

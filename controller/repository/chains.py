@@ -95,6 +95,13 @@ def _why_closed(newest: Saved, way: Sequence[Saved], sizes: Mapping[str, int]) -
     return ""
 
 
+def newest_full_by_database(runs: Iterable[RunManifest]) -> dict[str, StoredArtifact]:
+    """What a FULL backup of each database took last."""
+    found = by_database(runs)
+    fulls = {name: [one for one in saved if one.is_full] for name, saved in found.items()}
+    return {name: saved[-1].artifact for name, saved in fulls.items() if saved}
+
+
 def needs(item: Saved, earlier: Sequence[Saved]) -> tuple[Saved, ...]:
     """What must be kept as long as ``item`` is; ``earlier`` is its database's, oldest first."""
     if item.is_full:

@@ -42,6 +42,7 @@ from controller.wire.messages import (
     Artifact,
     BackupRequest,
     ChainParent,
+    LastFull,
     ReleaseRequest,
     RunSpec,
     RunState,
@@ -87,7 +88,10 @@ class Harvest:
         self.missing.append(MissingDatabase(database=database, reason=reason))
 
 
-def request_for(spec: RunSpec, databases: tuple[str, ...], run_id: str, chains: OpenChains) -> BackupRequest:
+def request_for(
+    spec: RunSpec, databases: tuple[str, ...], run_id: str, chains: OpenChains,
+    last_fulls: Mapping[str, StoredArtifact],
+) -> BackupRequest:  # fmt: skip
     """The request and its id, which is derived from all that it asks for."""
     request = BackupRequest(
         type=spec.type,
@@ -103,7 +107,17 @@ def request_for(spec: RunSpec, databases: tuple[str, ...], run_id: str, chains: 
         verify=spec.verify,
     )
     digest = hashlib.sha256(encode(request)).hexdigest()[:8]
-    return msgspec.structs.replace(request, run_id=f"{run_id}-{digest}")
+    asked = last_fulls if EVERYTHING in databases else {name: last_fulls.get(name) for name in databases}
+    lasts = tuple(_last_full(one) for one in asked.values() if one and one.compressed == spec.compress)
+    return msgspec.structs.replace(request, run_id=f"{run_id}-{digest}", last_fulls=lasts)
+
+
+def _last_full(artifact: StoredArtifact) -> LastFull:
+    return LastFull(
+        database=artifact.database,
+        size=artifact.plain_size or artifact.size,
+        store_size=artifact.store_size,
+    )
 
 
 def _parent(artifact: StoredArtifact) -> ChainParent:

@@ -30,7 +30,7 @@ from controller.plan.source import (
     with_keepers_first,
 )
 from controller.repository import catalogue, layout
-from controller.repository.chains import OpenChains, open_chains
+from controller.repository.chains import OpenChains, newest_full_by_database, open_chains
 from controller.repository.encryption.codec import Encryption
 from controller.repository.errors import RepositoryError
 from controller.repository.intents import Intents
@@ -113,6 +113,7 @@ class Run:
         self._started = world.now()
         self._sessions = {server.pod: world.connect(server) for server in spec.servers}
         self._chains = OpenChains()
+        self._last_fulls: dict[str, StoredArtifact] = {}
         self._reachable: set[str] = set()
         self._tools = Tools(
             store=world.store,
@@ -157,8 +158,10 @@ class Run:
         await anyio.to_thread.run_sync(
             catalogue.prepare, store, spec.namespace, spec.backup, spec.backup_uid, self._started
         )
+        found = await anyio.to_thread.run_sync(catalogue.read, store)
+        self._last_fulls = newest_full_by_database(found.runs)
         if spec.type != "FULL":
-            self._chains = await anyio.to_thread.run_sync(_open_chains, store)
+            self._chains = await anyio.to_thread.run_sync(_open_chains, store, found)
         if spec.type == "DIFF" and not self._chains.open and not self._chains.broken:
             return self.failure("NoParentBackup", _NO_PARENT)
         tracker.enter("Resolving", "asking the agents which server holds what")
@@ -285,7 +288,7 @@ class Run:
         }
         session = self._sessions[group.pod]
         work = GroupWork(group, roles, session, self._run_id, self._tools, self._chains)
-        request = request_for(self._spec, group.databases, self._run_id, self._chains)
+        request = request_for(self._spec, group.databases, self._run_id, self._chains, self._last_fulls)
         for name in group.databases:
             tally.tried.setdefault(name, set()).add(group.pod)
         tally.add(await work.work_off(request))
@@ -363,8 +366,7 @@ class Run:
         )
 
 
-def _open_chains(store: Store) -> OpenChains:
-    found = catalogue.read(store)
+def _open_chains(store: Store, found: catalogue.Catalogue) -> OpenChains:
     return open_chains(found.runs, {one.key: one.size for one in store.list(layout.DATABASES)})
 
 

@@ -43,6 +43,14 @@ class ChainParent(Message, frozen=True, kw_only=True):
     highest_tx: int
 
 
+class LastFull(Message, frozen=True, kw_only=True):
+    """Bytes of a database's newest FULL artifact, and of the store that it was taken from (0: unknown)."""
+
+    database: str
+    size: int
+    store_size: int = 0
+
+
 class BackupRequest(Message, frozen=True, kw_only=True):
     """What ``submit`` reads from standard input, and what ``<run-id>.request`` holds.
 
@@ -76,6 +84,8 @@ class BackupRequest(Message, frozen=True, kw_only=True):
     """Artifacts of a chain after which AUTO begins a new one; 0 means without end."""
     verify: bool = False
     """Check each artifact with Neo4j's own tools before it counts as one."""
+    last_fulls: tuple[LastFull, ...] = ()
+    """No part of what is asked for: a measure of what it will take."""
 
 
 class ReleaseRequest(Message, frozen=True, kw_only=True):

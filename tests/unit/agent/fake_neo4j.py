@@ -51,11 +51,27 @@ def backup(told: dict[str, Any], arguments: list[str]) -> int:
             print(f"Backup of database '{name}' failed. Reason: {told['fails'][name]}", file=sys.stderr)
             continue
         file = f"{name}-2026-01-01T00-00-00.backup"
+        if "fills_until" in told and not fill(target / file, told["fills_until"]):
+            return 1
         (target / file).write_bytes(name.encode() * told.get("size", 1000))
         print(f"Finished artifact creation '{file}' for database '{name}', took 1ms.")
     if told.get("last"):
         print(told["last"], file=sys.stderr)
     return int(told.get("exit", 1 if set(names) & set(told.get("fails", {})) else 0))
+
+
+def fill(path: Path, until: int) -> bool:
+    """Write until no more than ``until`` bytes are free, then wait to be ended."""
+    with path.open("wb") as file:
+        try:
+            while (found := os.statvfs(path)).f_bavail * found.f_frsize > until or not until:
+                file.write(bytes(1 << 20))
+                file.flush()
+        except OSError as error:
+            print(f"java.io.IOException: {error.strerror}", file=sys.stderr)
+            return False
+    time.sleep(60)
+    return True
 
 
 def inspect(told: dict[str, Any], directory: Path) -> int:

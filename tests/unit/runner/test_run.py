@@ -19,6 +19,7 @@ from controller.runner.log import Log
 from controller.runner.progress import Tracker
 from controller.runner.run import Run, Surroundings
 from controller.wire.messages import (
+    BackupType,
     DatabaseRow,
     Outcome,
     Progress,
@@ -244,6 +245,17 @@ async def test_auto_names_the_newest_artifact_as_the_parent_once_there_is_one() 
     first, second = world.agents["graph-2"].requests
     assert (first.type, first.chain, first.parents) == ("AUTO", "ns.nightly", ())
     assert [(one.database, one.highest_tx) for one in second.parents] == [("orders", 9)]
+
+
+@pytest.mark.parametrize("type_", ["AUTO", "FULL"])
+async def test_an_agent_hears_what_each_database_took_last_time(type_: BackupType) -> None:
+    world = World()
+    world.spec = msgspec.structs.replace(world.spec, type=type_)
+    await world.run()
+    await world.run("1f4d2c3b-1111-2222-3333-444444444444")
+    first, second = world.agents["graph-2"].requests
+    assert first.last_fulls == ()
+    assert [(one.database, one.size) for one in second.last_fulls] == [("orders", len(ORDERS))]
 
 
 async def test_only_what_was_committed_continues_a_chain() -> None:
