@@ -92,10 +92,17 @@ async def serve_health(
 
 
 def _handler(name: str, checks: Mapping[str, Check]) -> Handler:
+    told: dict[str, str] = {}
+
     async def answer(_: web.Request) -> web.Response:
+        nonlocal told
         failed = failing(checks)
-        for check, reason in failed.items():
+        # A kubelet asks every few seconds: what it hears again is not logged again.
+        for check, reason in failed.items() - told.items():
             log.warning("check failed", endpoint=name, check=check, reason=reason)
+        for check in told.keys() - failed.keys():
+            log.info("check passed again", endpoint=name, check=check)
+        told = failed
         lines = [f"[{'-' if check in failed else '+'}]{check}" for check in checks]
         verdict = f"{name} check {'failed' if failed else 'passed'}"
         return web.Response(text="\n".join([*lines, verdict, ""]), status=503 if failed else 200)

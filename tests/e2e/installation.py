@@ -28,6 +28,11 @@ def install(kubectl: Kubectl, images: Images, scratch: Path, *, only: str = "") 
 def restart(kubectl: Kubectl) -> None:
     """Replace the operator's pods; returns when the new ones are ready."""
     kubectl("rollout", "restart", "deployment/neo4j-backup-operator", "-n", NAMESPACE)
+    rolled_out(kubectl)
+
+
+def rolled_out(kubectl: Kubectl) -> None:
+    """Returns when both replicas are ready and no older one is left."""
     rollout = ("rollout", "status", "deployment/neo4j-backup-operator", "-n", NAMESPACE, "--timeout=120s")
     kubectl(*rollout, timeout=150)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import yaml
@@ -68,15 +69,33 @@ def test_a_target_in_another_namespace_is_not_looked_for_and_it_is_said(
     assert served.status("far")["phase"] == "Pending"
 
 
-def test_with_plain_roles_instead_of_a_cluster_role(served: Space, kubectl: Kubectl) -> None:
+def test_a_right_that_was_forgotten_is_named_and_taken_up_when_it_comes(
+    served: Space, kubectl: Kubectl
+) -> None:
+    """With plain Roles, as somebody copies the rules who may not create a ClusterRole."""
     served.run("delete", "rolebinding", NAME)
     kubectl("delete", "clusterrole", NAME)
-    files = installation.CHECKOUT / "manifests" / "operator" / "common" / "rbac.yaml"
-    (copied,) = (item for item in yaml.safe_load_all(files.read_text()) if item["kind"] == "ClusterRole")
-    served.apply({**copied, "kind": "Role"}, _binding())
-    installation.restart(kubectl)
+    served.apply(_role(without="cronjobs"), _binding())
+    kubectl("rollout", "restart", f"deployment/{NAME}", "-n", installation.NAMESPACE)
+    eventually(partial(_is_told, kubectl, 'cannot list resource \\"cronjobs\\"'), "the log names the right")
+
+    served.apply(_role())
+    installation.rolled_out(kubectl)
     served.backup("plain", a_backup({"name": "single"}))
     served.wait_phase("plain", "Completed")
+
+
+def _is_told(kubectl: Kubectl, words: str) -> bool:
+    pods = ("-l", f"app.kubernetes.io/name={NAME}", "-n", installation.NAMESPACE)
+    return words in kubectl.run("logs", *pods, "--tail=-1").stdout
+
+
+def _role(without: str = "") -> Json:
+    file = installation.CHECKOUT / "manifests" / "operator" / "common" / "rbac.yaml"
+    (copied,) = (item for item in yaml.safe_load_all(file.read_text()) if item["kind"] == "ClusterRole")
+    for rule in copied["rules"]:
+        rule["resources"] = [resource for resource in rule["resources"] if resource != without]
+    return {**copied, "kind": "Role"}
 
 
 def _binding() -> Json:

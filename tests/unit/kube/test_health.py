@@ -5,6 +5,7 @@ from __future__ import annotations
 import aiohttp
 import anyio
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from controller.kube.health import Health, LoopLag, failing, serve_health
@@ -27,6 +28,26 @@ async def test_checks_are_named_and_their_reasons_withheld() -> None:
         assert await get(port, "/readyz") == (503, "[-]caches\nreadyz check failed\n")
         health.readiness["caches"] = lambda: None
         assert (await get(port, "/readyz"))[0] == 200
+
+
+@pytest.mark.asyncio
+async def test_a_reason_is_logged_once_however_often_it_is_asked_for() -> None:
+    health = Health(readiness={"caches": lambda: "not synced: pods, jobs"})
+    async with serve_health(health, port=0, host="127.0.0.1") as port:
+        with structlog.testing.capture_logs() as logged:
+            await get(port, "/readyz")
+            await get(port, "/readyz")
+            health.readiness["caches"] = lambda: "not synced: jobs"
+            await get(port, "/readyz")
+            health.readiness["caches"] = lambda: None
+            await get(port, "/readyz")
+            await get(port, "/readyz")
+    told = [(entry["event"], entry.get("reason")) for entry in logged]
+    assert told == [
+        ("check failed", "not synced: pods, jobs"),
+        ("check failed", "not synced: jobs"),
+        ("check passed again", None),
+    ]
 
 
 @pytest.mark.asyncio
