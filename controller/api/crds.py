@@ -64,7 +64,10 @@ def backup_crd(*, cel: bool) -> JsonObject:
         "additionalPrinterColumns": printer_columns(),
         "schema": {"openAPIV3Schema": _with_type_meta(schema_of(backup.Neo4jBackup, cel=cel))},
     }
-    return _crd(names, version)
+    crd = _crd(names, version)
+    # By this the install page tells our definition from that of another operator of the same name.
+    crd["metadata"]["labels"] = {"app.kubernetes.io/name": "neo4j-backup-operator"}
+    return crd
 
 
 def target_crd(kind: targets.Kind) -> JsonObject:

@@ -123,6 +123,13 @@ def test_the_base_holds_only_what_every_version_knows() -> None:
     assert "PodDisruptionBudget" not in {item["kind"] for item in BASE}
 
 
+def test_the_definition_says_whose_it_is() -> None:
+    """The install page has people look for this before they apply ours over another operator's."""
+    for objects in (BASE, CURRENT, BEFORE_1_21):
+        worn = only(objects, "CustomResourceDefinition")["metadata"]["labels"]
+        assert worn == {"app.kubernetes.io/name": "neo4j-backup-operator"}
+
+
 def test_the_overlays_add_what_their_versions_know() -> None:
     assert only(CURRENT, "CustomResourceDefinition") == crds.backup_crd(cel=True)
     assert only(CURRENT, "PodDisruptionBudget")["apiVersion"] == "policy/v1"
