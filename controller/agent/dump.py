@@ -16,7 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from controller.agent import continuing, space
+from controller.agent import chains, continuing, space
+from controller.agent.checking import Checker
 from controller.agent.clock import now_text
 from controller.agent.continuing import Continuation
 from controller.agent.destination import Refused, container_path, prepare, prepare_temporary
@@ -236,10 +237,36 @@ def _run(job: _Job, bench: _Bench) -> Verdict:
         store_sizes=space.store_sizes(bench.workshop.places),
         refused=job.chains.refused,
     )
-    verdict = judge(evidence)
+    verdict = _verified(judge(evidence), job, bench, evidence.inspected)
     events = [event for call in evidence.calls for event in call.events]
     artifacts = (continuing.explained(one, job.request, job.chains, events) for one in verdict.artifacts)
     return replace(verdict, artifacts=tuple(artifacts))
+
+
+def _verified(verdict: Verdict, job: _Job, bench: _Bench, rows: Sequence[Inspected]) -> Verdict:
+    if not job.request.verify or not verdict.artifacts:
+        return verdict
+    places, chain = bench.workshop.places, job.request.chain
+    workplace = places.run_directory(job.request.run_id) / "check"
+    checker = Checker(
+        bench.admin,
+        job.version,
+        bench.launch,
+        bench.meter,
+        job.memory,
+        job.destination,
+        workplace,
+        job.temporary,
+    )
+    parents = {
+        name: [link.file for link in chains.load(places, chain, name).links] for name in job.chains.lent
+    }
+    found = checker.verify(verdict, rows, parents)
+    for failure in found.failures:
+        if failure.unsound and failure.database in job.chains.lent:
+            # What is wrong with it may be in any of its parts: it is not made longer.
+            chains.forget(places, chain, failure.database)
+    return found
 
 
 def _begin_anew(
@@ -252,9 +279,9 @@ def _begin_anew(
     if job.request.type != "AUTO" or not failed:
         return job, []
     said = next((call.last_error for call in calls if failed[0] in call.databases), "")
-    chains = job.chains.given_up(failed, f"the differential backup failed: {said or 'no reason given'}")
-    again = replace(job, databases=failed, chains=chains)
-    return replace(job, chains=chains), [_call(again, bench, command) for command in again.calls()]
+    anew = job.chains.given_up(failed, f"the differential backup failed: {said or 'no reason given'}")
+    again = replace(job, databases=failed, chains=anew)
+    return replace(job, chains=anew), [_call(again, bench, command) for command in again.calls()]
 
 
 def _added(job: _Job, before: Mapping[str, int]) -> dict[str, int]:

@@ -62,6 +62,11 @@ class Meter:
         )
         self.workshop.journal.write_progress(progress)
 
+    def enter(self, database: str, detail: str) -> None:
+        """What is done with a database after its dump."""
+        self.database = database
+        self.write(detail)
+
     def measure(self) -> int:
         return sum(map(tree_size, self.directories))
 

@@ -87,12 +87,19 @@ def _chosen(sizes: Mapping[str, int], databases: tuple[str, ...]) -> dict[str, i
 
 
 def _require(directory: Path, needed: int) -> None:
+    if reason := lack(directory, needed):
+        raise Refused(f"{reason}; enlarge the volume or remove old backups")
+
+
+def lack(directory: Path, needed: int) -> str:
+    """What is missing for ``needed`` bytes more, in numbers; empty when there is room."""
     free, total = _room(directory)
-    if free < needed + reserve(total):
-        raise Refused(
-            f"not enough disk space: {human(free)} free for {directory}, about {human(needed)} needed and "
-            f"{human(reserve(total))} left to the database; enlarge the volume or remove old backups"
-        )
+    if free >= needed + reserve(total):
+        return ""
+    return (
+        f"not enough disk space: {human(free)} free for {directory}, about {human(needed)} needed and "
+        f"{human(reserve(total))} left to the database"
+    )
 
 
 def _room(directory: Path) -> tuple[int, int]:

@@ -337,7 +337,8 @@ class BackupOptions(Model):
     encryption: EncryptionSpec | None = None
     """Encryption of the stored artifacts."""
     verify_backup: bool | None = None
-    """Verify the stored backup after each run (default false)."""
+    """Verify each backup (default false): Neo4j's own consistency check of what a restore would give, next
+    to the data, and every stored artifact read back. What does not stand it is no backup."""
     verify: bool | None = None
     """Another name of verifyBackup; when both are given they must agree."""
     additional_args: tuple[str, ...] = Field(

@@ -108,7 +108,12 @@ class BackupRun(Model):
     manifest: str | None = None
     """Path of the run's manifest below the repository."""
     verified: bool | None = None
-    """Whether the stored backup was verified after the run; absent when that was not asked for."""
+    """Whether the backup stood verification; absent when that was not asked for."""
+    verification_level: str | None = None
+    """How far it was verified: StoredObjects (read back from the storage), Chain (and Neo4j reads its whole
+    chain) or Consistency (and Neo4j's own consistency check found nothing)."""
+    verification_time: Time | None = None
+    """When the verification was finished."""
     outcome: RunOutcome | None = None
     """Verdict from evidence; only Succeeded and SucceededWithWarnings are good backups."""
     warnings: tuple[str, ...] = ()

@@ -88,10 +88,52 @@ def version(neo4j_admin: str) -> list[str]:
     return [neo4j_admin, "--version"]
 
 
-def check(neo4j_admin: str, database: str, from_path: str, temp_path: str, report_path: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class CheckPlaces:
+    """What the tools that verify read and write."""
+
+    source: str
+    """For a check the directory of one FULL artifact, which every release takes; for an aggregation the
+    newest artifact of the chain, with the others beside it."""
+    temporary: str
+    report: str
+    config: str
+    off_heap: int
+    """Bytes. Neo4j's own default is nearly all of the machine's memory, whatever the container may use."""
+
+
+def aggregate(neo4j_admin: str, version: Version, places: CheckPlaces) -> list[str]:
+    """One FULL artifact of a chain, beside it. The chain is kept: removing it is Neo4j's default."""
+    words = (
+        ("backup", "aggregate")
+        if capabilities(version).backup_aggregate
+        else ("database", "aggregate-backup")
+    )
+    return [
+        neo4j_admin,
+        *words,
+        f"--from-path={places.source}",
+        f"--temp-path={places.temporary}",
+        f"--additional-config={places.config}",
+        "--keep-old-backup=true",
+        "--verbose",
+    ]
+
+
+def check(neo4j_admin: str, database: str, places: CheckPlaces) -> list[str]:
     """Neo4j's consistency check of a recovered FULL artifact, outside of any running database."""
-    paths = [f"--from-path={from_path}", f"--temp-path={temp_path}", f"--report-path={report_path}"]
-    return [neo4j_admin, "database", "check", *paths, database]
+    return [
+        neo4j_admin,
+        "database",
+        "check",
+        f"--from-path={places.source}",
+        f"--temp-path={places.temporary}",
+        f"--report-path={places.report}",
+        f"--additional-config={places.config}",
+        f"--max-off-heap-memory={format_size(places.off_heap)}",
+        "--verbose",
+        database,
+    ]
 
 
 def show_databases(cypher_shell: str, address: str) -> list[str]:

@@ -93,6 +93,8 @@ def _told(result: RunResult) -> dict[str, object]:
         "repository": result.repository or None,
         "manifest": result.manifest or None,
         "verified": result.verified,
+        "verification_level": result.verified_level or None,
+        "verification_time": result.verified_at and result.verified_at.replace(microsecond=0),
         "outcome": str(result.outcome),
         "warnings": tuple(text.one_line(warning) for warning in result.warnings),
     }

@@ -31,6 +31,11 @@ from controller.plan.schedule import next_run
 from controller.plan.text import listed, one_line, size
 from controller.wire.messages import Progress
 
+_LEVELS = {
+    "StoredObjects": "every artifact was read back from the storage and is whole",
+    "Chain": "every artifact was read back and is whole, and Neo4j reads its chain",
+    "Consistency": "every artifact was read back and is whole, and Neo4j found its content consistent",
+}
 _PASSING = frozenset({"PodPending", "PodNotCreated", "PodStarting", "RollingOut", "Starting", "CouldNotLook"})
 """Reasons that come and go on the way to something: conditions show them, Events would only be noise."""
 
@@ -231,7 +236,8 @@ def _verified(draft: Draft) -> Verdict | None:
         return None
     run = f"run {told.run_id}"
     if told.verified:
-        return Verdict(VERIFIED, "True", "StoredObjects", f"{run}: every artifact was read back and is whole")
+        level = told.verified_level or "StoredObjects"
+        return Verdict(VERIFIED, "True", level, f"{run}: {_LEVELS.get(level, level)}")
     return Verdict(VERIFIED, "False", "VerificationFailed", one_line(f"{run}: {told.error}"))
 
 

@@ -55,6 +55,8 @@ class StoredArtifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Which keys open it: names, fingerprints and public keys, never a secret."""
     verified: bool | None = None
     """Read back from the store and found whole; ``None`` when nobody looked."""
+    checked: str = ""
+    """How far Neo4j's own tools found it good before it was stored: ``Chain``, ``Consistency``, or empty."""
     chain: str
     parent_chain: str = ""
     """The chain that a differential artifact continues; empty for a full one."""
@@ -83,7 +85,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """That the stored artifacts were checked after the upload, how far, and when."""
 
     level: str
-    """``StoredObjects``: every artifact was read back from the store and has the hash that it should have."""
+    """What every artifact stood: ``StoredObjects`` (read back from the store, and as it was sent), ``Chain``
+    (and Neo4j reads its whole chain), ``Consistency`` (and Neo4j's consistency check found nothing)."""
     finished: datetime
     failed: tuple[str, ...] = ()
     """Databases whose artifact did not stand the check, and is no part of the backup therefore."""

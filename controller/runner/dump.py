@@ -77,6 +77,8 @@ class Harvest:
     saved: list[StoredArtifact] = field(default_factory=list)
     missing: list[MissingDatabase] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    unsound: dict[str, str] = field(default_factory=dict)
+    """Databases whose artifact did not stand the agent's verification, and why."""
     neo4j_version: str = ""
     transport: str = "tls"
 
@@ -255,6 +257,7 @@ class GroupWork:
             parent_chain=parent.chain if parent else "",
             full=artifact.full,
             why_full=artifact.why_full,
+            checked=artifact.checked,
             compressed=artifact.compressed,
             database_id=artifact.database_id,
             lowest_tx=artifact.lowest_tx,
@@ -272,6 +275,11 @@ class GroupWork:
     def _account_for(self, status: AgentStatus) -> None:
         """The databases that the dump did not deliver, each with the most precise reason there is."""
         reasons = {failure.database.lower(): failure.reason for failure in status.failures}
+        self._harvest.unsound = {
+            failure.database.lower(): f"{self._session.name}: {failure.reason}"
+            for failure in status.failures
+            if failure.unsound
+        }
         wanted = self._wanted
         if self._takes_all:
             wanted = set(reasons) or (set() if self._harvest.saved else {EVERYTHING})

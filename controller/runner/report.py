@@ -65,6 +65,8 @@ def committed(manifest: RunManifest, location: str) -> RunResult:
         size=sum(artifact.size for artifact in manifest.artifacts),
         duration_seconds=round((manifest.finished - manifest.started).total_seconds(), 3),
         verified=None if manifest.verification is None else not manifest.verification.failed,
+        verified_level=manifest.verification.level if manifest.verification else "",
+        verified_at=manifest.verification.finished if manifest.verification else None,
         transport=_transport(manifest.transport),
         warnings=manifest.warnings,
         error=error,

@@ -36,7 +36,7 @@ from controller.repository.errors import RepositoryError
 from controller.repository.intents import Intents
 from controller.repository.manifest import MissingDatabase, RunManifest, StoredArtifact, Verification
 from controller.repository.store import Store
-from controller.repository.verify import LEVEL
+from controller.repository.verify import level_of
 from controller.runner import report
 from controller.runner.aftermath import Aftermath, verify
 from controller.runner.dump import GroupWork, Harvest, Tools, plain_file, release, request_for
@@ -83,6 +83,8 @@ class _Tally:
     reasons: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     tried: dict[str, set[str]] = field(default_factory=dict)
+    unsound: dict[str, str] = field(default_factory=dict)
+    """Databases of which a server's artifact did not stand verification; another's may have."""
     neo4j_version: str = ""
     transport: str = "tls"
 
@@ -92,6 +94,7 @@ class _Tally:
         for one in harvest.missing:
             self.reasons.setdefault(one.database, []).append(one.reason)
         self.warnings += harvest.warnings
+        self.unsound |= harvest.unsound
         self.neo4j_version = harvest.neo4j_version or self.neo4j_version
         self.transport = "exec" if harvest.transport == "exec" else self.transport
 
@@ -323,7 +326,12 @@ class Run:
             tally.reasons.setdefault(name, []).append(f"verification failed: {problem}")
         for name, artifact in tally.saved.items():
             tally.saved[name] = msgspec.structs.replace(artifact, verified=True)
-        return tuple(sorted(problems))
+        healed = {name: reason for name, reason in tally.unsound.items() if name in tally.saved}
+        tally.warnings += [
+            f"{name} is from {tally.saved[name].server}, for that of {reason}"
+            for name, reason in healed.items()
+        ]
+        return tuple(sorted(problems.keys() | (tally.unsound.keys() - healed.keys())))
 
     async def _commit(self, manifest: RunManifest) -> RunResult:
         store = self._world.store
@@ -337,13 +345,20 @@ class Run:
             self._world.log.warning("note not removed", error=error)
         return result
 
+    def _verification(
+        self, artifacts: Iterable[StoredArtifact], lost: tuple[str, ...]
+    ) -> Verification | None:
+        if not self._spec.verify:
+            return None
+        return Verification(level=level_of(artifacts), finished=self._world.now(), failed=lost)
+
     def _manifest(
         self, artifacts: tuple[StoredArtifact, ...], missing: tuple[MissingDatabase, ...], tally: _Tally,
         lost: tuple[str, ...],
     ) -> RunManifest:  # fmt: skip
         spec = self._spec
         warnings = list(dict.fromkeys(tally.warnings))
-        checked = Verification(level=LEVEL, finished=self._world.now(), failed=lost) if spec.verify else None
+        checked = self._verification(artifacts, lost)
         return RunManifest(
             run_id=self._run_id,
             namespace=spec.namespace,

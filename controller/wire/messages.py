@@ -364,7 +364,10 @@ class RunResult(Message, frozen=True, kw_only=True):
     size: int = 0
     duration_seconds: float = 0.0
     verified: bool | None = None
-    """Whether the stored artifacts were read back and are whole; ``None`` when that was not asked for."""
+    """Whether the artifacts stood verification; ``None`` when that was not asked for."""
+    verified_level: str = ""
+    """How far: ``StoredObjects``, ``Chain`` or ``Consistency``."""
+    verified_at: datetime | None = None
     pruned: int = 0
     """Artifacts that retention removed or archived after this run."""
     transport: Literal["tls", "exec"] = "tls"

@@ -43,6 +43,9 @@ def test_a_full_and_a_differential_backup_restore_to_what_is_there(
     second = run_again(room, name, 2)
     assert [first["type"], second["type"]] == ["FULL", "DIFF"]
     assert [first["outcome"], second["outcome"]] == ["Succeeded", "Succeeded"], second
+    assert [first["verificationLevel"], second["verificationLevel"]] == ["Consistency", "Consistency"]
+    verified = room.condition(name, "Verified")
+    assert (verified["status"], verified["reason"]) == ("True", "Consistency")
     chain = [item for run in (first, second) for item in run["artifacts"] if item["database"] == "neo4j"]
     assert len({Path(item["path"]).parent for item in chain}) == 1
     files = {}

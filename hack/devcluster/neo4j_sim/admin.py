@@ -69,7 +69,7 @@ def main(installation: Installation, arguments: Sequence[str], isolate: Isolatio
     if parsed.help_requested:
         print(spec.usage())
         return 0
-    return _guarded(installation, parsed, lambda console: _work(console, spec), run)
+    return _guarded(installation, parsed, lambda console: _work(console, spec), run, spec)
 
 
 def _root_usage(known: dict[tuple[str, str], CommandSpec]) -> str:
@@ -113,7 +113,11 @@ def _config_files(installation: Installation, parsed: Parsed) -> list[Path]:
 
 
 def _guarded(
-    installation: Installation, parsed: Parsed, work: Callable[[Console], int], run: Isolation
+    installation: Installation,
+    parsed: Parsed,
+    work: Callable[[Console], int],
+    run: Isolation,
+    spec: CommandSpec | None = None,
 ) -> int:
     verbose = parsed.flag("--verbose")
     try:
@@ -124,7 +128,7 @@ def _guarded(
             print(
                 f"neo4j {installation.version_text}\nVM Name: simulated\nConfiguration files used: {files[0]}"
             )
-        _check_memory(settings, parsed)
+        _check_memory(settings, parsed, spec)
         return run(lambda: _attempt(lambda: work(console), verbose))
     except CommandFailed as error:
         return _report(error, verbose)
@@ -147,7 +151,7 @@ def _report(error: CommandFailed, verbose: bool) -> int:
     return error.exit_code
 
 
-def _check_memory(settings: config.Config, parsed: Parsed) -> None:
+def _check_memory(settings: config.Config, parsed: Parsed, spec: CommandSpec | None) -> None:
     """Raises CommandFailed where the JVM would not start; ends by SIGKILL where it would not fit."""
     heap_text = os.environ.get("HEAP_SIZE") or settings.get("server.memory.heap.max_size", "")
     if os.environ.get("JAVA_OPTS"):
@@ -167,8 +171,19 @@ def _check_memory(settings: config.Config, parsed: Parsed) -> None:
     limit_text = Path(limit_file).read_text(encoding="utf-8").strip()
     page_cache_text = parsed.value("--pagecache") or settings.get("server.memory.pagecache.size", "")
     page_cache = sizes.setting_bytes(page_cache_text or _PAGE_CACHE_DEFAULT)
-    if limit_text != "max" and (heap or int(limit_text) // 4) + page_cache > int(limit_text):
+    if limit_text == "max":
+        return
+    needed = (heap or int(limit_text) // 4) + max(page_cache, _off_heap(spec, parsed, int(limit_text)))
+    if needed > int(limit_text):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _off_heap(spec: CommandSpec | None, parsed: Parsed, limit: int) -> int:
+    """What a consistency check allows itself: unless told otherwise, nearly everything."""
+    if spec is None or spec.words[1] != "check":
+        return 0
+    told = parsed.value("--max-off-heap-memory") or "90%"
+    return limit * int(told[:-1]) // 100 if told.endswith("%") else sizes.setting_bytes(told)
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:

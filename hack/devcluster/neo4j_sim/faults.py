@@ -11,7 +11,7 @@ test can change it while a server runs.
      "corrupt_artifact": true,              one bit of each artifact's content is wrong
      "diff_overlap": 2,                      the first DIFF of a chain reaches back into its FULL (2026.02+)
      "backup": {"db": "orders", "exit": 1, "message": "…"},
-     "check": {"db": "orders", "message": "…"}}
+     "check": {"db": "orders", "message": "…"}}       "report": false, "exit": 1: fails without a report
 """
 
 from __future__ import annotations

@@ -153,6 +153,8 @@ def check(console: Console) -> int:
     backup.refuse_cloud(source)
     _require_directory(parsed.value("--temp-path"))
     console.log(f"Starting consistency check of database '{database}'")
+    if fault and not fault.get("report", True):
+        raise CommandFailed(fault["message"], int(fault.get("exit", 1)))
     if fault:
         return _inconsistent(console, fault.get("message", "inconsistencies were found"))
     try:

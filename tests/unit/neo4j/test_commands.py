@@ -65,15 +65,39 @@ def test_inspect_asks_for_metadata_where_that_is_not_the_default() -> None:
 
 def test_the_other_command_lines() -> None:
     assert commands.version("x") == ["x", "--version"]
-    assert commands.check("x", "shop", "/from", "/temp", "/report") == [
+    shown = commands.show_databases("cypher-shell", "bolt://localhost:7687")
+    assert shown[:3] == ["cypher-shell", "-a", "bolt://localhost:7687"]
+    assert shown[-1].startswith("SHOW DATABASES YIELD name, ")
+
+
+PLACES = commands.CheckPlaces(
+    source="/from", temporary="/temp", report="/report", config="/conf", off_heap=2 * GIB
+)
+
+
+def test_a_check_says_what_it_may_use_and_where_it_may_write() -> None:
+    assert commands.check("x", "shop", PLACES) == [
         "x",
         "database",
         "check",
         "--from-path=/from",
         "--temp-path=/temp",
         "--report-path=/report",
+        "--additional-config=/conf",
+        "--max-off-heap-memory=2048m",
+        "--verbose",
         "shop",
     ]
-    shown = commands.show_databases("cypher-shell", "bolt://localhost:7687")
-    assert shown[:3] == ["cypher-shell", "-a", "bolt://localhost:7687"]
-    assert shown[-1].startswith("SHOW DATABASES YIELD name, ")
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        (Version(5, 26, 3), ["database", "aggregate-backup"]),
+        (Version(2025, 1, 0), ["backup", "aggregate"]),
+    ],
+)
+def test_an_aggregation_has_its_releases_name_and_keeps_the_chain(version: Version, words: list[str]) -> None:
+    command = commands.aggregate("x", version, PLACES)
+    assert command[:3] == ["x", *words]
+    assert "--keep-old-backup=true" in command

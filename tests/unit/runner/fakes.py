@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import anyio
 import anyio.to_thread
+import msgspec
 
 from controller.agent.serve import tls_context
 from controller.runner.download import Limits
@@ -61,6 +62,9 @@ class FakeAgent:
     name: str
     stores: dict[str, bytes] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    unsound: dict[str, str] = field(default_factory=dict)
+    """Databases whose artifact does not stand the agent's own verification."""
+    checked: dict[str, str] = field(default_factory=dict)
     answer: TopologyAnswer = field(default_factory=TopologyAnswer)
     weather: Weather = field(default_factory=Weather)
     warnings: tuple[str, ...] = ()
@@ -92,17 +96,23 @@ class FakeAgent:
         await anyio.lowlevel.checkpoint()
         asked = self.requests[-1].databases or tuple(sorted({*self.stores, *self.broken}))
         failures = tuple(
-            DatabaseFailure(database=name, reason=self.broken[name]) for name in asked if name in self.broken
+            DatabaseFailure(database=name, reason=reason, unsound=name in self.unsound)
+            for name, reason in {**self.broken, **self.unsound}.items()
+            if name in asked
         )
         return AgentStatus(
             run_id=run_id,
             state=RunState.FAILED if failures or self.error else RunState.SUCCEEDED,
             neo4j_version=self.version,
-            artifacts=tuple(artifact(name, self.stores[name]) for name in asked if name in self.stores),
+            artifacts=tuple(self._artifact(name) for name in asked if name in self.stores),
             failures=failures,
             warnings=self.warnings,
             error=self.error,
         )
+
+    def _artifact(self, name: str) -> Artifact:
+        made = artifact(name, self.stores[name])
+        return msgspec.structs.replace(made, checked=self.checked.get(name, ""))
 
     async def topology(self) -> TopologyAnswer:
         self._check()

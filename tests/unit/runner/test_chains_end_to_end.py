@@ -98,7 +98,8 @@ async def test_full_and_differentials_restore_to_what_was_there(
     with cluster_with_agents(tmp_path, version, DATABASES, 1) as (cluster, agents):
         lab = Lab(cluster, agents, tmp_path, algorithm)
         for kind in ("FULL", "DIFF", "DIFF"):
-            result = await lab.back_up()
+            result = await lab.back_up(verify=True)
+            assert result.verified_level == "Consistency"
             assert (result.outcome, result.error, result.warnings) == (Outcome.SUCCEEDED, "", ())
             assert result.type == kind
             assert lab.restored() == lab.live()

@@ -191,6 +191,45 @@ async def test_a_backup_of_which_nothing_stands_the_check_has_failed() -> None:
     assert catalogue.read(store).runs == ()
 
 
+def checking(world: World, **levels: str) -> None:
+    """The agents' own verification of each database: a level, or what is wrong."""
+    for agent in world.agents.values():
+        agent.checked = dict(levels)
+
+
+async def test_how_far_a_backup_was_verified_is_as_far_as_its_weakest_artifact() -> None:
+    world = world_with(verify=True)
+    checking(world, system="Consistency", orders="Consistency")
+    result = await run(world)
+    assert (result.verified, result.verified_level, result.verified_at) == (True, "Consistency", NOW)
+    checking(world, system="Consistency", orders="Chain")
+    assert (await run(world, run_id="run-2")).verified_level == "Chain"
+    checking(world, system="Consistency")
+    assert (await run(world, run_id="run-3")).verified_level == "StoredObjects"
+
+
+async def test_what_an_agent_finds_unsound_everywhere_is_no_backup() -> None:
+    world = world_with(verify=True)
+    for agent in world.agents.values():
+        agent.unsound["orders"] = "verification failed: inconsistent"
+    result = await run(world)
+    assert (result.outcome, result.verified) == (Outcome.PARTIALLY_SUCCEEDED, False)
+    assert result.error_reason == "VerificationFailed"
+    assert [one.database for one in manifest(world.store).artifacts] == ["system"]
+    assert manifest(world.store).verification.failed == ("orders",)  # type: ignore[union-attr]
+
+
+async def test_an_unsound_copy_is_told_although_another_servers_is_good() -> None:
+    world = world_with(verify=True)
+    world.agents["graph-2"].unsound["orders"] = "verification failed: inconsistent"
+    result = await run(world)
+    assert (result.outcome, result.verified) == (Outcome.SUCCEEDED_WITH_WARNINGS, True)
+    assert {one.name: one.server for one in result.databases}["orders"] == "graph-1"
+    assert result.warnings == (
+        "orders is from graph-1, for that of graph-2: verification failed: inconsistent",
+    )
+
+
 async def test_verification_is_seen_and_said_only_when_asked_for() -> None:
     world = world_with(verify=True)
     await run(world)
