@@ -18,7 +18,7 @@ from types import FrameType
 
 import msgspec
 
-from controller.agent import chains, handwritten
+from controller.agent import chains, handwritten, upkeep
 from controller.agent.clock import now_text
 from controller.agent.dump import perform
 from controller.agent.journal import Journal
@@ -46,6 +46,9 @@ class Daemon:
         self.journal = Journal(places.requests)
         self.stopping = False
         self._next_sweep = 0.0
+        self._limits = upkeep.limits(os.environ)
+        if self._limits.problem:
+            say(self._limits.problem)
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         self.stopping = True
@@ -123,8 +126,15 @@ class Daemon:
             remove_tree(self.places.run_directory(status.run_id))
         if handwritten.is_handwritten(status.run_id):
             handwritten.publish(self.journal, status)
+            self._list(status)
         self.journal.write_status(status)
         say(f"run {status.run_id}: {status.state}{': ' + status.error if status.error else ''}")
+
+    def _list(self, status: AgentStatus) -> None:
+        """Before the next run, so that it finds the room that retention makes."""
+        if status.artifacts:
+            upkeep.note(self.places, status)
+            upkeep.tidy(self.places, self._limits, time.time(), say)
 
     def _broken(self, run_id: str, reason: str) -> AgentStatus:
         request = self.journal.request(run_id)
@@ -140,6 +150,7 @@ class Daemon:
         self._next_sweep = time.monotonic() + SWEEP_SECONDS
         now = time.time()
         chains.sweep(self.places, now, say)
+        upkeep.tidy(self.places, self._limits, now, say)
         for run_id in self.journal.known() - set(self.journal.waiting()):
             age = self.journal.age_seconds(run_id, now)
             directory = self.places.run_directory(run_id)
