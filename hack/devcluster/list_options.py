@@ -1,8 +1,9 @@
 """Which state of a collection a list asks for: its version, how that is meant, and the place in the pages.
 
 Guarantee: options that a real server refuses are refused with its status and its field; a page's token
-carries the version of the first page. Non-guarantee: ``Any`` and ``NotOlderThan`` are answered with the
-newest state, which both allow.
+carries the version of the first page. At version 0
+there are no pages, as where a cache answers. Non-guarantee: ``Any`` and ``NotOlderThan`` are answered
+with the newest state, which both allow.
 """
 
 from __future__ import annotations
@@ -73,6 +74,12 @@ def position(query: Query, newest: int) -> tuple[int | None, Key | None]:
     # A limit beside a version has meant that very version since before there was a match to say so.
     limited = not match and int(query.get("limit") or 0) > 0 and version > 0
     return (version if match == "Exact" or limited else None), None
+
+
+def limit(query: Query) -> int:
+    """How many objects a page may have; 0 means all of them."""
+    from_cache = query.get("resourceVersion") == "0" and not query.get("continue")
+    return 0 if from_cache else int(query.get("limit") or 0)
 
 
 def _too_large(version: int, newest: int) -> ApiStatus:

@@ -110,7 +110,7 @@ class Verbs:
             call.gr, call.target.namespace or None, query.get("labelSelector"), query.get("fieldSelector"), at
         )
         rest = [obj for obj in found if start is None or key_of(obj) > start]
-        limit = int(query.get("limit") or 0)
+        limit = list_options.limit(query)
         page = rest[:limit] if limit else rest
         metadata: Obj = {"resourceVersion": str(version)}
         if len(page) < len(rest):

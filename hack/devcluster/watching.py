@@ -18,11 +18,11 @@ from aiohttp import web
 from hack.devcluster import list_options
 from hack.devcluster.errors import ApiStatus, bad_request
 from hack.devcluster.faults import CutStream
-from hack.devcluster.objects import Obj
+from hack.devcluster.objects import GroupResource, Obj
 from hack.devcluster.registry import Registry
 from hack.devcluster.requests import Wanted, is_true, wanted_of
 from hack.devcluster.selectors import Predicate, predicate
-from hack.devcluster.store import Change
+from hack.devcluster.store import Change, Store
 from hack.devcluster.tables import partial, table
 from hack.devcluster.verbs import Call
 
@@ -111,7 +111,8 @@ class Watches:
                     yield form.write("ADDED", obj)
             if initial and marks:
                 yield form.bookmark(since, initial=True)
-        async for change in self._changes(call, since, end, marks):
+        quiet = self.bookmark_seconds if marks else math.inf
+        async for change in changes_and_marks(self._registry.store, call.gr, since, end, quiet):
             if isinstance(change, int):
                 yield form.bookmark(change)
             elif isinstance(change, ApiStatus):
@@ -119,29 +120,29 @@ class Watches:
             elif event := _event(change, accepts):
                 yield form.write(*event)
 
-    async def _changes(
-        self, call: Call, since: int, end: float, marks: bool
-    ) -> AsyncIterator[Change | ApiStatus | int]:
-        """Changes; versions to bookmark; at most one error, which ends it."""
-        store = self._registry.store
-        while anyio.current_time() < end:
-            signal = store.next_change
-            try:
-                changes = store.changes(call.gr, since)
-            except ApiStatus as error:
-                yield error
-                return
-            for change in changes:
-                since = change.version
-                yield change
-            if changes:
-                continue
-            quiet = self.bookmark_seconds if marks else math.inf
-            with anyio.move_on_after(min(quiet, end - anyio.current_time())) as silence:
-                await signal.wait()
-            if silence.cancelled_caught and marks:
-                since = max(since, store.version)
-                yield since
+
+async def changes_and_marks(
+    store: Store, gr: GroupResource, since: int, end: float, quiet: float
+) -> AsyncIterator[Change | ApiStatus | int]:
+    """Changes; after every ``quiet`` seconds a version to bookmark; at most one error, which ends it."""
+    while anyio.current_time() < end:
+        # The version of this very look: what is written while the silence runs out is not marked as told.
+        signal, version = store.next_change, store.version
+        try:
+            changes = store.changes(gr, since)
+        except ApiStatus as error:
+            yield error
+            return
+        for change in changes:
+            since = change.version
+            yield change
+        if changes:
+            continue
+        with anyio.move_on_after(min(quiet, end - anyio.current_time())) as silence:
+            await signal.wait()
+        if silence.cancelled_caught and quiet < math.inf:
+            since = max(since, version)
+            yield since
 
 
 def _event(change: Change, accepts: Predicate) -> tuple[str, Obj] | None:
