@@ -142,9 +142,19 @@ def build_caches(client: Client, namespaces: tuple[str, ...], cron_jobs: Resourc
         resource: Resource, type_: type[T], indexes: dict[str, Index[T]], selector: str | None = None
     ) -> Collection[T]:
         where: tuple[str | None, ...] = namespaces or (None,)
+        # Streamed: at version 0 a server answers with the whole collection at once, whatever the limit,
+        # and a container's memory is sized for its peak (docs/contributing/machinery.md has the figures).
         return Collection(
             [
-                Informer(client, resource, type_, namespace=one, label_selector=selector, indexes=indexes)
+                Informer(
+                    client,
+                    resource,
+                    type_,
+                    namespace=one,
+                    label_selector=selector,
+                    indexes=indexes,
+                    streamed=True,
+                )
                 for one in where
             ]
         )

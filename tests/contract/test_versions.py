@@ -45,7 +45,7 @@ async def test_version_zero_is_any_state_and_the_newest_in_the_end(
     assert set(_names(await api.get(widgets, resourceVersion="0"))) <= {"a", "b"}
 
     async def is_complete() -> bool:
-        return _names(await api.get(widgets, resourceVersion="0")) == ["a", "b"]
+        return set(_names(await api.get(widgets, resourceVersion="0"))) == {"a", "b"}
 
     await eventually(is_complete, "the server's cache has caught up")
 
