@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import ipaddress
 import socket
 import ssl
 import struct
@@ -222,7 +223,8 @@ class Pool:
             _port(where),
             ssl=tls,
             server_hostname=name if tls else None,
-            happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS,
+            # An address has nothing to race, and a race that is cancelled loses its winner's socket.
+            happy_eyeballs_delay=None if _is_address(where.hostname) else HAPPY_EYEBALLS_SECONDS,
         )
         self._living.add(connection)
         return connection
@@ -241,6 +243,14 @@ class Pool:
             connection.cut()
             self._living.discard(connection)
             raise
+
+
+def _is_address(host: str | None) -> bool:
+    try:
+        ipaddress.ip_address(host or "")
+    except ValueError:
+        return False
+    return True
 
 
 def _port(where: SplitResult) -> int:
