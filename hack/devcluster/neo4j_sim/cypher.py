@@ -3,6 +3,7 @@
 Guarantee: administration commands take effect in the whole cluster; a writing statement adds exactly one
 transaction, on the writer; anything else is a syntax error, never silently ignored.
 Non-guarantee: there is no graph. ``CALL sim.commit(n[, bytes])`` adds ``n`` transactions and is not Neo4j's.
+Nothing is seeded from a URI; that is refused.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ _PREFIX = re.compile(r"^CYPHER\s+(?:5|25)\s+", _FLAGS)
 _CREATE = re.compile(
     r"^CREATE\s+(?P<kind>COMPOSITE\s+)?DATABASE\s+" + _NAME + r"(?P<lenient>\s+IF\s+NOT\s+EXISTS)?"
     r"(?:\s+TOPOLOGY\s+(?P<primaries>\d+)\s+PRIMAR(?:Y|IES)(?:\s+(?P<secondaries>\d+)\s+SECONDAR(?:Y|IES))?)?"
-    r"(?:\s+OPTIONS\s*\{.*\})?(?:\s+(?:NO)?WAIT(?:\s+\d+\s+SECONDS)?)?$",
+    r"(?:\s+OPTIONS\s*\{\s*(?P<options>.*?)\s*\})?(?:\s+(?:NO)?WAIT(?:\s+\d+\s+SECONDS)?)?$",
     _FLAGS,
 )
+_EXISTING_DATA = re.compile(r"^existingData\s*:\s*'use'$", _FLAGS)
 _ALTER = re.compile(
     r"^(?P<verb>START|STOP|DROP)\s+(?:COMPOSITE\s+)?DATABASE\s+" + _NAME + r"(?P<lenient>\s+IF\s+EXISTS)?"
     r"(?:\s+(?:NO)?WAIT(?:\s+\d+\s+SECONDS)?)?$",
@@ -181,6 +183,12 @@ def _administer(dbms: Dbms, query: Query) -> Json:
 
 def _create(dbms: Dbms, name: str, match: re.Match[str]) -> None:
     current = dbms.catalogue.current
+    if match["options"] and not _EXISTING_DATA.match(match["options"]):
+        # A seed that is not fetched would be an empty database where a restored one was asked for.
+        raise ServerError(
+            "Neo.ClientError.Statement.NotImplemented",
+            f"The simulation knows only existingData: 'use', not OPTIONS {{{match['options']}}}",
+        )
     if current.find(name):
         if match["lenient"]:
             return

@@ -150,6 +150,7 @@ def test_statements(tmp_path: Path, statement: str, rows: list[object]) -> None:
         ("DROP DATABASE nobody", "does not exist"),
         ("STOP DATABASE system", "not permitted"),
         ("CREATE DATABASE big TOPOLOGY 2 PRIMARIES", "not enough servers"),
+        ("CREATE DATABASE copy OPTIONS {existingData: 'use', seedURI: 's3://b/o.backup'}", "seedURI"),
     ],
 )
 def test_refused_statements(tmp_path: Path, statement: str, message: str) -> None:
