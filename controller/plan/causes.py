@@ -72,10 +72,9 @@ def is_started(pod: Pod) -> bool:
 
 def why_waiting(pod: Pod, events: Iterable[Warned]) -> Cause:
     """Why the runner's container has not started."""
-    scheduled = pod.condition("PodScheduled")
-    if scheduled and scheduled.status == "False":
-        reason = scheduled.reason or "Unschedulable"
-        return Cause(reason, one_line(f"no node takes pod {pod.name}: {scheduled.message or reason}"))
+    unscheduled = _unscheduled(pod)
+    if unscheduled:
+        return unscheduled
     for status in (*(pod.status.init_container_statuses or ()), pod.container(RUNNER_CONTAINER)):
         cause = _waiting_container(status)
         if cause:
@@ -86,6 +85,21 @@ def why_waiting(pod: Pod, events: Iterable[Warned]) -> Cause:
     if not pod.spec.node_name:
         return Cause("PodPending", f"pod {pod.name} waits for a node")
     return Cause("PodStarting", f"pod {pod.name} is being started on {pod.spec.node_name}")
+
+
+def why_stuck(pod: Pod) -> Cause | None:
+    """What keeps a server's pod from coming back, if the pod tells; None when it may just take time."""
+    statuses = (*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ()))
+    waiting = (cause for status in statuses if (cause := _waiting_container(status)) is not None)
+    return _unscheduled(pod) or next(waiting, None)
+
+
+def _unscheduled(pod: Pod) -> Cause | None:
+    scheduled = pod.condition("PodScheduled")
+    if scheduled is None or scheduled.status != "False":
+        return None
+    reason = scheduled.reason or "Unschedulable"
+    return Cause(reason, one_line(f"no node takes pod {pod.name}: {scheduled.message or reason}"))
 
 
 def _waiting_container(status: ContainerStatus | None) -> Cause | None:

@@ -18,6 +18,7 @@ from datetime import datetime
 from controller.api.backup import RUN_NOW_ANNOTATION
 from controller.api.objects import Pod, StatefulSet
 from controller.api.status import Phase, SidecarRecord
+from controller.plan.causes import Cause, why_stuck
 from controller.plan.changes import Document, EmitEvent, PatchSidecar
 from controller.plan.draft import LOOK_AGAIN_SECONDS, SIDECAR_READY, Draft, Stop
 from controller.plan.observed import Observed, Unknown
@@ -189,7 +190,10 @@ def _gather(draft: Draft, wanted: list[_Wanted], pods: tuple[Pod, ...]) -> Draft
     if behind:
         count = f"{len(hashes) - len(behind)} of {len(hashes)} pods of {draft.target.name}"
         message = f"{count} run the backup sidecar; waiting for {listed(behind)}"
-        return draft.waiting(SIDECAR_READY, "RollingOut", message)
+        stuck = (why_stuck(by_name[name]) for name in behind if name in by_name)
+        cause = next((cause for cause in stuck if cause is not None), Cause("RollingOut", ""))
+        told = "; ".join(part for part in (message, cause.message) if part)
+        return draft.waiting(SIDECAR_READY, cause.reason, told)
     ready = sorted(name for name in hashes if name in by_name and by_name[name].is_ready)
     absent = sorted(set(hashes) - set(ready))
     if not ready:

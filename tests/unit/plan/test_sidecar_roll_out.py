@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from controller.api.conditions import Condition
 from controller.api.status import Phase
 from controller.plan.changes import Create, EmitEvent, PatchSidecar
@@ -84,6 +86,57 @@ def test_never_while_a_backup_of_somebody_else_runs_on_the_same_servers() -> Non
     assert "theirs" in sidecar(world).message
     world.stored["jobs", NAMESPACE, "theirs"]["metadata"]["annotations"] = {DEPLOYMENT: f"{NAMESPACE}/other"}
     assert patches(world.round()) == ["graph-server"]
+
+
+STUCK: dict[str, tuple[Any, str, str]] = {
+    "no room": (
+        {
+            "conditions": [
+                {
+                    "type": "PodScheduled",
+                    "status": "False",
+                    "reason": "Unschedulable",
+                    "message": "0/1 nodes are available: 1 Insufficient cpu.",
+                }
+            ]
+        },
+        "Unschedulable",
+        "no node takes pod graph-server-2: 0/1 nodes are available: 1 Insufficient cpu.",
+    ),
+    "no image": (
+        {
+            "initContainerStatuses": [
+                {
+                    "name": "backup-agent-install",
+                    "image": "operator:1",
+                    "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}},
+                }
+            ]
+        },
+        "ErrImagePull",
+        "image operator:1 cannot be pulled: not found",
+    ),
+    "it starts": (
+        {"containerStatuses": []},
+        "RollingOut",
+        "; waiting for graph-server-0, graph-server-1, graph-server-2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STUCK)
+def test_a_server_that_does_not_come_back_with_the_sidecar_says_why(case: str) -> None:
+    told, reason, message = STUCK[case]
+    world = a_world()
+    world.round()
+    world.tick()
+    pod = world.stored["pods", NAMESPACE, "graph-server-2"]
+    not_ready(world, "graph-server-2")
+    pod["status"] = {**pod["status"], **told}
+    world.round()
+    condition = sidecar(world)
+    assert (condition.status, condition.reason) == ("False", reason)
+    assert condition.message.endswith(message)
 
 
 def test_no_job_before_every_pod_runs_the_current_sidecar() -> None:
