@@ -255,7 +255,7 @@ class Client:
 
     def stream(
         self, resource: Resource, namespace: str | None, query: Query, *, idle_seconds: float
-    ) -> contextlib.AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    ) -> contextlib.AbstractAsyncContextManager[AsyncIterator[Sequence[bytes]]]:
         """The raw chunks of a collection's watch."""
         return self.transport.stream(resource.path(namespace), query=query, idle_seconds=idle_seconds)
 

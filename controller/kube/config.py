@@ -32,6 +32,11 @@ SERVICE_ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
 class Credentials(Protocol):
     """The source of the Authorization header."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether :meth:`authorization` may have to wait for somebody, and so needs a limit of time."""
+        ...
+
     async def authorization(self) -> str | None:
         """The header's value, fresh; None when the connection itself (client certificate) proves us."""
         ...

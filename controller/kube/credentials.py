@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 
@@ -25,6 +25,8 @@ REREAD_SECONDS = 60.0
 class NoCredentials:
     """Anonymous, or known by the client certificate."""
 
+    waits: ClassVar[bool] = False
+
     async def authorization(self) -> str | None:
         return None
 
@@ -36,6 +38,7 @@ class NoCredentials:
 class BasicCredentials:
     """A header that never changes: a static token, or user and password."""
 
+    waits: ClassVar[bool] = False
     header: str
 
     async def authorization(self) -> str | None:
@@ -49,6 +52,7 @@ class BasicCredentials:
 class FileCredentials:
     """A bearer token in a file that somebody else rotates; with a CA file, that one too."""
 
+    waits: ClassVar[bool] = False
     token_file: Path
     ca_file: Path | None = None
     tls: ssl.SSLContext | None = None
@@ -95,6 +99,8 @@ class PluginCredentials:
     A plugin is asked again when its answer expires or the server refused it; an answer without an
     expiry is kept until then, as the exec credential protocol says.
     """
+
+    waits: ClassVar[bool] = True
 
     def __init__(self, document: dict[str, Any], context: str, base: str, tls: ssl.SSLContext | None) -> None:
         self._document, self._context, self._base, self._tls = document, context, base, tls

@@ -15,6 +15,7 @@ from collections.abc import Callable
 HEAD_LIMIT = 64 * 1024
 LINE_LIMIT = 4 * 1024
 _MORE = -1
+_HEX = b"0123456789abcdefABCDEF"
 
 
 class BrokenAnswer(ConnectionError):
@@ -72,10 +73,10 @@ class AnswerParser:
         if not self.complete:
             raise BrokenAnswer("the connection ended before the answer was complete")
 
-    def take(self) -> bytes:
-        """The content that arrived since the last time."""
+    def take(self) -> list[bytes]:
+        """The content that arrived since the last time, in the parts that it came in."""
         parts, self._parts, self.waiting = self._parts, [], 0
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return parts
 
     def _keep(self, part: bytes) -> None:
         self._parts.append(part)
@@ -131,25 +132,22 @@ class AnswerParser:
 
     def _chunks(self, data: bytes, at: int) -> int:
         """Whole chunks, as many as there are: of a busy watch hundreds arrive at once."""
-        keep, total = self._parts.append, 0
+        keep, total, begin = self._parts.append, 0, at
         while (end := data.find(b"\r\n", at)) >= 0:
             size = _size(data[at:end])
             start, at_end = end + 2, end + 2 + size
             if size == 0 or at_end + 2 > len(data):
-                self._state, self._left, at = (
-                    (self._chunk, size, start) if size else (self._trailer, 0, start)
-                )
+                self._state, self._left = (self._chunk, size) if size else (self._trailer, 0)
+                at = start
                 break
-            if data[at_end : at_end + 2] != b"\r\n":
+            if not data.startswith(b"\r\n", at_end):
                 raise BrokenAnswer("a chunk is longer than it says")
             keep(data[start:at_end])
             total += size
             at = at_end + 2
-        else:
-            self.waiting += total
-            return self._no_line(data, at)
         self.waiting += total
-        return at
+        # What was kept is behind us, even where the next size is not all here yet.
+        return at if at > begin else self._no_line(data, at)
 
     @staticmethod
     def _no_line(data: bytes, at: int) -> int:
@@ -204,10 +202,7 @@ def _headers(lines: list[str]) -> dict[str, str]:
 
 
 def _size(line: bytes) -> int:
-    digits = line.partition(b";")[0].strip()
-    if not digits.isalnum():
+    digits = line if line.isalnum() else line.partition(b";")[0].strip()
+    if not digits or digits.translate(None, _HEX):
         raise BrokenAnswer(f"this is no size of a chunk: {line[:40]!r}")
-    try:
-        return int(digits, 16)
-    except ValueError as error:
-        raise BrokenAnswer(f"this is no size of a chunk: {line[:40]!r}") from error
+    return int(digits, 16)

@@ -29,7 +29,7 @@ from controller.kube.errors import ApiError, Gone, KubeError, NotFound, ServerEr
 from controller.kube.lines import LineSplitter
 from controller.kube.objects import KubeObject, Object
 from controller.kube.resource import Resource
-from controller.kube.store import Delta, IndexFunction, Store, StoreWriter
+from controller.kube.store import Delta, Indexes, IndexFunction, Store, StoreWriter
 
 T = TypeVar("T", bound=Object)
 Handler = Callable[[T | None, T | None], None]
@@ -78,7 +78,7 @@ class Informer(Generic[T]):
         namespace: str | None = None,
         label_selector: str | None = None,
         field_selector: str | None = None,
-        indexes: Mapping[str, IndexFunction[T]] | None = None,
+        indexes: Indexes[T] | Mapping[str, IndexFunction[T]] | None = None,
         streamed: bool = False,
         jitter: chance.Jitter = chance.jitter,
     ) -> None:
@@ -203,7 +203,7 @@ class Informer(Generic[T]):
         failed = watch.after_watch_end(self._position, opened, events, now, self._jitter())
         await self._failed(None, failed)
 
-    async def _begin(self, chunks: AsyncIterator[bytes], splitter: LineSplitter) -> int:
+    async def _begin(self, chunks: AsyncIterator[Sequence[bytes]], splitter: LineSplitter) -> int:
         """Collect up to the mark, show it in one step, and take what came along behind it."""
         self._writer.begin()
         while True:
@@ -247,7 +247,7 @@ class Informer(Generic[T]):
 
     def _stream(
         self, query: watch.Query, seconds: int
-    ) -> contextlib.AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    ) -> contextlib.AbstractAsyncContextManager[AsyncIterator[Sequence[bytes]]]:
         idle = seconds + watch.IDLE_MARGIN_SECONDS
         return self._client.transport.stream(self._path, query=[*self._selectors, *query], idle_seconds=idle)
 

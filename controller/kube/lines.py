@@ -6,6 +6,8 @@ its newline is never delivered, because it may be the half of an event.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class LineSplitter:
     """Feed it chunks, take whole lines."""
@@ -15,15 +17,25 @@ class LineSplitter:
     def __init__(self) -> None:
         self._parts: list[bytes] = []
 
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that ``chunk`` completes, without their newlines and without empty ones."""
-        lines = chunk.split(b"\n")
-        if len(lines) > 1 and self._parts:
-            lines[0] = b"".join([*self._parts, lines[0]])
-            self._parts.clear()
-        if rest := lines.pop():
-            self._parts.append(rest)
-        return [line for line in lines if line.strip()]
+    def feed(self, chunks: Iterable[bytes]) -> list[bytes]:
+        """The lines that ``chunks`` complete, without their newlines and without empty ones."""
+        lines: list[bytes] = []
+        for chunk in chunks:
+            # API servers write a chunk for each line, so nearly always this is one and nothing waits.
+            if chunk.find(b"\n") == len(chunk) - 1 and not self._parts:
+                lines.append(chunk[:-1])
+            else:
+                self._cut(chunk, lines)
+        return [line for line in lines if line and not line.isspace()]
+
+    def _cut(self, chunk: bytes, lines: list[bytes]) -> None:
+        first, *others = chunk.split(b"\n")
+        self._parts.append(first)
+        if others:
+            lines.append(b"".join(self._parts))
+            *whole, rest = others
+            lines += whole
+            self._parts = [rest] if rest else []
 
     @property
     def pending(self) -> int:

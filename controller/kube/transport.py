@@ -16,8 +16,9 @@ aiohttp: that costs a third of a second and 13 MiB to import, and four times the
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -61,12 +62,14 @@ class Chunks:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> bytes:
-        with _translated("GET", self._path), anyio.fail_after(self._idle):
-            part = await self._connection.part(self._parser)
-        if not part:
+    async def __anext__(self) -> list[bytes]:
+        try:
+            parts = await self._connection.parts(self._parser, _now() + self._idle)
+        except OSError as error:
+            raise _failed("GET", self._path, error) from error
+        if not parts:
             raise StopAsyncIteration
-        return part
+        return parts
 
 
 class Transport:
@@ -105,14 +108,18 @@ class Transport:
             timeout = min(timeout, self._must_be_open(self._fence))
             # The server counts too: a request that it took outlives us when we are frozen.
             query = [*query, ("timeout", f"{max(1, int(timeout * 1000))}ms")]
-        with _translated(method, path), anyio.fail_after(timeout):
+        until = _now() + timeout
+        try:
             for last_try in (False, True):
-                message = await self._message(method, path, query, body, content_type)
-                answer = await self._exchange(message, reads=reads)
+                header = await self._authorization(until)
+                message = self._message(method, path, query, header, body, content_type)
+                answer = await self._exchange(message, until, reads=reads)
                 if answer.status != 401 or last_try:
                     return answer
                 # Refused before anything was done, so repeating is safe for every method.
                 self._config.credentials.rejected()
+        except OSError as error:
+            raise _failed(method, path, error) from error
         raise AssertionError("the last try returns")
 
     def _must_be_open(self, fence: Fence) -> float:
@@ -121,55 +128,61 @@ class Transport:
             raise Fenced("not sent: this process does not hold the lease for certain")
         return left
 
-    async def _exchange(self, message: bytes, *, reads: bool) -> Response:
+    async def _exchange(self, message: bytes, until: float, *, reads: bool) -> Response:
         try:
-            return await self._exchange_on(message, fresh=False, reads=reads)
+            return await self._exchange_on(message, until, fresh=False, reads=reads)
         except _Stale as stale:
             if not reads:
                 raise stale.error from stale
-        return await self._exchange_on(message, fresh=True, reads=reads)
+        return await self._exchange_on(message, until, fresh=True, reads=reads)
 
-    async def _exchange_on(self, message: bytes, *, fresh: bool, reads: bool) -> Response:
-        async with self._open_pool().connection(fresh=fresh) as connection:
+    async def _exchange_on(self, message: bytes, until: float, *, fresh: bool, reads: bool) -> Response:
+        pool = self._open_pool()
+        connection = await pool.take(until, fresh=fresh)
+        try:
             if self._fence is not None and not reads:
                 # Again, and with no await before the bytes are on their way: connecting took time, and
                 # a process that was frozen meanwhile is woken by the connection before its time limit.
                 self._must_be_open(self._fence)
             try:
-                parser = await connection.ask(message)
+                parser = await connection.ask(message, until)
             except OSError as error:
-                if connection.used:
+                if connection.used and not isinstance(error, TimeoutError):
                     raise _Stale(error) from error
                 raise
-            body = await connection.whole(parser)
+            body = await connection.whole(parser, until)
             return Response(parser.status, parser.headers, body)
+        finally:
+            pool.put_back(connection)
 
     @contextlib.asynccontextmanager
     async def stream(
         self, path: str, *, query: Query = (), idle_seconds: float
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The chunks of a GET as they arrive; a status of 400 and above is raised at once.
+    ) -> AsyncIterator[AsyncIterator[Sequence[bytes]]]:
+        """The content of a GET as it arrives, some chunks at a time; a status of 400 and above is raised.
 
         ``idle_seconds`` bounds the silence between chunks, because the end of a dead peer's stream
         never arrives.
         """
         async with contextlib.AsyncExitStack() as stack:
             # Translated here and in Chunks, never around the yield: the caller's errors are its own.
-            with _translated("GET", path), anyio.fail_after(STREAM_OPEN_SECONDS):
-                connection, parser = await self._streaming(stack, path, query)
+            try:
+                connection, parser = await self._streaming(stack, path, query, _now() + STREAM_OPEN_SECONDS)
+            except OSError as error:
+                raise _failed("GET", path, error) from error
             yield Chunks(connection, parser, path, idle_seconds)
 
     async def _streaming(
-        self, stack: contextlib.AsyncExitStack, path: str, query: Query
+        self, stack: contextlib.AsyncExitStack, path: str, query: Query, until: float
     ) -> tuple[Connection, AnswerParser]:
         for last_try in (False, True):
-            message = await self._message("GET", path, query, None, None)
+            message = self._message("GET", path, query, await self._authorization(until), None, None)
             # On a connection of its own: one that was closed meanwhile would look like a cut watch.
-            connection = await stack.enter_async_context(self._open_pool().connection(fresh=True))
-            parser = await connection.ask(message)
+            connection = await stack.enter_async_context(self._open_pool().connection(until))
+            parser = await connection.ask(message, until)
             if parser.status < 400:
                 break
-            body = await connection.whole(parser)
+            body = await connection.whole(parser, until)
             if parser.status != 401 or last_try:
                 raise api_error(parser.status, body, parser.headers.get("retry-after"))
             self._config.credentials.rejected()
@@ -199,11 +212,23 @@ class Transport:
             raise RuntimeError("the transport is not open: use it in `async with`")
         return self._pool
 
-    async def _message(
-        self, method: str, path: str, query: Query, body: bytes | None, content_type: str | None
+    async def _authorization(self, until: float) -> str | None:
+        credentials = self._config.credentials
+        if not credentials.waits:
+            return await credentials.authorization()
+        with anyio.fail_after(until - _now()):
+            return await credentials.authorization()
+
+    def _message(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        authorization: str | None,
+        body: bytes | None,
+        content_type: str | None,
     ) -> bytes:
         pool = self._open_pool()
-        authorization = await self._config.credentials.authorization()
         lines = [
             f"{method} {pool.prefix}{_target(path, query)} HTTP/1.1",
             f"Host: {pool.authority}",
@@ -234,9 +259,9 @@ def _target(path: str, query: Query) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
-@contextlib.contextmanager
-def _translated(method: str, path: str) -> Iterator[None]:
-    try:
-        yield
-    except (TimeoutError, OSError) as error:
-        raise ConnectionFailed(f"{method} {path}: {str(error) or type(error).__name__}") from error
+def _failed(method: str, path: str, error: OSError) -> ConnectionFailed:
+    return ConnectionFailed(f"{method} {path}: {str(error) or type(error).__name__}")
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

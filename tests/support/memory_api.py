@@ -155,7 +155,7 @@ class MemoryApi:
     @contextlib.asynccontextmanager
     async def stream(
         self, _path: str, *, query: Iterable[tuple[str, str]], idle_seconds: float
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    ) -> AsyncIterator[AsyncIterator[list[bytes]]]:
         asked, fault = dict(query), await self._fault()
         if "sendInitialEvents" in asked and not self.streams:
             raise Invalid("resourceVersionMatch is forbidden for watch")
@@ -172,12 +172,12 @@ class MemoryApi:
             await anyio.sleep(idle_seconds)
             raise ConnectionFailed("silent")
         if fault in _TOLD:
-            yield _line("ERROR", _TOLD[fault])
+            yield [_line("ERROR", _TOLD[fault])]
             return
         async with contextlib.aclosing(self._lines(asked)) as lines:
             async for line in lines:
                 whole = b"this is no event\n" if fault is Fault.GARBAGE else line
-                yield whole[: len(whole) // 2] if fault is Fault.HALF else whole
+                yield [whole[: len(whole) // 2] if fault is Fault.HALF else whole]
                 if fault in (Fault.CUT, Fault.HALF):
                     raise ConnectionFailed("cut")
 

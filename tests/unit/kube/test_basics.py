@@ -99,10 +99,10 @@ def test_what_is_no_version_cannot_be_compared(text: str) -> None:
 
 def test_lines_are_cut_from_chunks_and_a_half_line_waits() -> None:
     splitter = LineSplitter()
-    assert splitter.feed(b"ab") == []
+    assert splitter.feed([b"ab"]) == []
     assert splitter.pending == 2
-    assert splitter.feed(b"c\n\r\nde\nf") == [b"abc", b"de"]
-    assert splitter.feed(b"\n") == [b"f"]
+    assert splitter.feed([b"c\n", b"\r\nde\nf"]) == [b"abc", b"de"]
+    assert splitter.feed([b"\n"]) == [b"f"]
     assert splitter.pending == 0
 
 
