@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import anyio
 import structlog
@@ -55,27 +55,47 @@ async def run_workers(
     """Reconcile keys with ``concurrency`` workers until the queue is shut down and empty."""
     if concurrency < 1:
         raise ValueError("at least one worker is needed")
-    bounded = reconcile if timeout is None else _limited(reconcile, timeout)
     async with anyio.create_task_group() as group:
         for _ in range(concurrency):
-            group.start_soon(_work, queue, bounded)
+            group.start_soon(_Worker(queue, reconcile, timeout).run)
 
 
-async def _work(queue: WorkQueue[K], reconcile: Reconcile[K]) -> None:
-    while (key := await queue.get()) is not None:
+class _Worker(Generic[K]):
+    """One that takes keys. Its scope for the limit serves many of them, until one runs into it."""
+
+    def __init__(self, queue: WorkQueue[K], reconcile: Reconcile[K], timeout: float | None) -> None:
+        self._queue, self._reconcile = queue, reconcile
+        self._seconds = float("inf") if timeout is None else timeout
+
+    async def run(self) -> None:
+        while await self._serve():
+            pass
+
+    async def _serve(self) -> bool:
+        """Work until a key takes too long (True) or there is nothing left to do (False)."""
+        with anyio.CancelScope() as scope:
+            # Looked at before a key is taken: in a scope that ran out the next one could not even begin.
+            while not scope.cancel_called and (key := await self._queue.get()) is not None:
+                structlog.contextvars.bind_contextvars(reconcile=next(_IDS), key=_printed(key))
+                try:
+                    settle(self._queue, key, await self._outcome(key, scope))
+                finally:
+                    self._queue.done(key)
+        return scope.cancel_called
+
+    async def _outcome(self, key: K, scope: anyio.CancelScope) -> Done | Exception:
+        scope.deadline = anyio.current_time() + self._seconds
         try:
-            with structlog.contextvars.bound_contextvars(reconcile=next(_IDS), key=_printed(key)):
-                settle(queue, key, await _outcome(reconcile, key))
+            return await self._reconcile(key)
+        except Exception as error:
+            # Cancellation is no Exception, so stopping the worker still stops it.
+            return error
+        except BaseException:
+            if scope.cancel_called:
+                settle(self._queue, key, ReconcileTimeout(f"not finished within {self._seconds:g} s"))
+            raise
         finally:
-            queue.done(key)
-
-
-async def _outcome(reconcile: Reconcile[K], key: K) -> Done | Exception:
-    try:
-        return await reconcile(key)
-    except Exception as error:
-        # Cancellation is no Exception, so stopping the worker still stops it.
-        return error
+            scope.deadline = float("inf")
 
 
 def settle(queue: WorkQueue[K], key: K, outcome: Done | Exception) -> None:
@@ -101,16 +121,6 @@ def _explain(queue: WorkQueue[K], error: Exception, delay: float) -> None:
         return
     metrics.CRASHES.labels(queue.name).inc()
     log.error("reconcile crashed", controller=queue.name, seconds=round(delay, 1), exc_info=error)
-
-
-def _limited(reconcile: Reconcile[K], seconds: float) -> Reconcile[K]:
-    async def limited(key: K) -> Done:
-        with anyio.move_on_after(seconds) as scope:
-            return await reconcile(key)
-        assert scope.cancelled_caught
-        raise ReconcileTimeout(f"not finished within {seconds:g} s")
-
-    return limited
 
 
 def _count(queue: WorkQueue[K], outcome: str) -> None:

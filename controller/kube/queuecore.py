@@ -20,7 +20,7 @@ import itertools
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
@@ -59,8 +59,7 @@ class Taken(Generic[K]):
     waited: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
+class _Ready(NamedTuple):
     since: float
     place: int
     """In the order in which keys got ready at their priority."""
@@ -103,6 +102,14 @@ class QueueCore(Generic[K]):
         self._dirty[key] = priority
         if key not in self._processing:
             self._make_ready(key, before, priority, now)
+
+    def merge(self, key: K, priority: Priority = Priority.NORMAL) -> bool:
+        """Whether an :meth:`add` would change nothing, which most of a storm's do; it is counted then."""
+        before = self._dirty.get(key)
+        if before is None or before < priority or self.shut_down:
+            return False
+        self._adds += 1
+        return True
 
     def _make_ready(self, key: K, before: Priority | None, priority: Priority, now: float) -> None:
         # Who becomes urgent goes behind the urgent that are there, but its waiting time goes on.

@@ -42,9 +42,10 @@ class WorkQueue(Generic[K]):
 
     def add(self, key: K, priority: Priority = Priority.NORMAL) -> None:
         """The key needs work."""
-        self._core.add(key, _now(), priority)
         self._meter.added()
-        self._wake()
+        if not self._core.merge(key, priority):
+            self._core.add(key, _now(), priority)
+            self._wake()
 
     def add_low(self, key: K) -> None:
         """The key needs a look, when those are done that something happened to."""

@@ -364,6 +364,24 @@ async def test_a_reconcile_that_takes_too_long_is_an_error_of_its_key() -> None:
 
 
 @virtual
+async def test_the_key_after_a_slow_one_has_its_whole_limit() -> None:
+    queue, seen = a_queue("slow", "next", "last"), []
+
+    async def reconcile(key: str) -> Done:
+        await anyio.sleep(60.0 if key == "slow" else 20.0)
+        seen.append(key)
+        return Done()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: run_workers(queue, reconcile, 1, timeout=30.0))
+        await anyio.sleep(75.0)
+        assert seen == ["next", "last"]
+        assert queue.failures("next") == queue.failures("last") == 0
+        assert queue.failures("slow") >= 1
+        group.cancel_scope.cancel()
+
+
+@virtual
 async def test_stopping_the_workers_gives_the_key_in_hand_back() -> None:
     queue = a_queue("a")
 
