@@ -29,8 +29,6 @@ SINGULAR = "neo4jbackup"
 SHORT_NAMES = ("n4jb",)
 CATEGORIES = ("neo4j", "all")
 
-RUN_NOW_ANNOTATION = "backup.neo4j.com/run-now"
-"""Any new value asks for one more run, scheduled or not."""
 ALLOW_FROM_ANNOTATION = "backup.neo4j.com/allow-from"
 """On a target: the namespaces whose Neo4jBackups may back it up, separated by commas."""
 FINALIZER = "backup.neo4j.com/cleanup"

@@ -10,10 +10,13 @@ Non-guarantee: these are not complete objects and are never written back.
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
+
+_set = msgspec.structs.force_setattr
 
 
 class Slim(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
@@ -25,7 +28,7 @@ def detach(struct: msgspec.Struct, *names: str) -> None:
     for name in names:
         value = getattr(struct, name)
         if isinstance(value, Raw):
-            msgspec.structs.force_setattr(struct, name, value.copy())
+            _set(struct, name, value.copy())
 
 
 class OwnerReference(Slim, frozen=True, gc=False, kw_only=True, rename="camel"):
@@ -38,26 +41,31 @@ class OwnerReference(Slim, frozen=True, gc=False, kw_only=True, rename="camel"):
     controller: bool | None = None
 
 
-class ObjectMeta(Slim, frozen=True, gc=False, kw_only=True, rename="camel"):
-    """Metadata, without managedFields."""
+class Identity(Slim, frozen=True, gc=False, kw_only=True, rename="camel"):
+    """Which object this is, and which state of it."""
 
     name: str = ""
     namespace: str = ""
     uid: str = ""
     resource_version: str = ""
     generation: int = 0
-    creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
+    finalizers: tuple[str, ...] | None = None
+
+
+class ObjectMeta(Identity, frozen=True, gc=False, kw_only=True, rename="camel"):
+    """Metadata, without managedFields."""
+
+    creation_timestamp: datetime | None = None
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
-    finalizers: tuple[str, ...] | None = None
     owner_references: tuple[OwnerReference, ...] | None = None
 
 
-class Object(Slim, frozen=True, gc=False, kw_only=True, rename="camel"):
-    """Anything with metadata; by itself it serves where only existence and labels matter."""
+class Entity(Slim, frozen=True, gc=False, kw_only=True, rename="camel"):
+    """Anything with a name."""
 
-    metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
+    metadata: Identity = msgspec.field(default_factory=Identity)
 
     @property
     def name(self) -> str:
@@ -80,6 +88,20 @@ class Object(Slim, frozen=True, gc=False, kw_only=True, rename="camel"):
         return self.metadata.generation
 
     @property
+    def finalizers(self) -> tuple[str, ...]:
+        return self.metadata.finalizers or ()
+
+    @property
+    def is_deleting(self) -> bool:
+        return self.metadata.deletion_timestamp is not None
+
+
+class Object(Entity, frozen=True, gc=False, kw_only=True, rename="camel"):
+    """Anything with metadata; by itself it serves where only existence and labels matter."""
+
+    metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
+
+    @property
     def labels(self) -> dict[str, str]:
         return self.metadata.labels or {}
 
@@ -88,30 +110,47 @@ class Object(Slim, frozen=True, gc=False, kw_only=True, rename="camel"):
         return self.metadata.annotations or {}
 
     @property
-    def finalizers(self) -> tuple[str, ...]:
-        return self.metadata.finalizers or ()
-
-    @property
-    def is_deleting(self) -> bool:
-        return self.metadata.deletion_timestamp is not None
-
-    @property
     def controller(self) -> OwnerReference | None:
         """The owner that controls this object, if any."""
         return next((owner for owner in self.metadata.owner_references or () if owner.controller), None)
 
 
-class Neo4jBackup(Object, frozen=True, gc=False, kw_only=True, rename="camel"):
+RUN_NOW_ANNOTATION = "backup.neo4j.com/run-now"
+"""Any new value asks for one more run, scheduled or not."""
+
+
+class BackupAnnotations(Slim, frozen=True, gc=False, kw_only=True, rename="camel"):
+    """The one that is looked at: kubectl alone keeps a second copy of the spec in another."""
+
+    run_now: str = msgspec.field(default="", name=RUN_NOW_ANNOTATION)
+
+
+class BackupMeta(Identity, frozen=True, gc=False, kw_only=True, rename="camel"):
+    """Of the metadata of a Neo4jBackup, of which there are most, what is looked at."""
+
+    annotations: BackupAnnotations | None = None
+
+
+class Neo4jBackup(Entity, frozen=True, gc=False, kw_only=True, rename="camel"):
     """The custom resource; ``parse_spec`` and ``parse_status`` of ``api.backup`` read the two parts.
 
     They stay text because one object with a bad spec must not stop the list that it is part of.
     """
 
+    metadata: BackupMeta = msgspec.field(default_factory=BackupMeta)
     spec: Raw = Raw(b"{}")
     status: Raw = Raw(b"{}")
 
     def __post_init__(self) -> None:
-        detach(self, "spec", "status")
+        _set(self, "spec", self.spec.copy())
+        _set(self, "status", self.status.copy())
+        # One string for all objects of a namespace, not one for each.
+        _set(self.metadata, "namespace", sys.intern(self.metadata.namespace))
+
+    @property
+    def run_now(self) -> str:
+        """The value of :data:`RUN_NOW_ANNOTATION`."""
+        return self.metadata.annotations.run_now if self.metadata.annotations is not None else ""
 
 
 class Condition(Slim, frozen=True, gc=False, kw_only=True, rename="camel"):

@@ -12,7 +12,8 @@ Non-guarantee: the store is as old as its :attr:`Store.version`; it is not the A
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 from controller.kube.objects import Object
@@ -20,8 +21,30 @@ from controller.kube.versions import is_at_least
 
 T = TypeVar("T", bound=Object)
 Key = tuple[str, str]
+Values = tuple[Hashable, ...]
 IndexFunction = Callable[[T], Iterable[Hashable]]
-"""The values under which an object is found; pure, and total for every object that decodes."""
+
+
+def _never(_old: object, _new: object) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Indexes(Generic[T]):
+    """By what objects are found besides their keys."""
+
+    names: tuple[str, ...]
+    values: Callable[[T], Sequence[Values]]
+    """For each name the values under which an object is found; pure, and total for all that decodes."""
+    alike: Callable[[T, T], bool] = _never
+    """Says of two states of an object that they are surely found under the same values: then nothing is
+    worked out, as for most events. It may always say no."""
+
+    @staticmethod
+    def of(functions: Mapping[str, IndexFunction[T]]) -> Indexes[T]:
+        """One function for each."""
+        every = tuple(functions.values())
+        return Indexes(tuple(functions), lambda item: [tuple(function(item)) for function in every])
 
 
 class Delta(NamedTuple, Generic[T]):
@@ -39,9 +62,8 @@ def key_of(obj: Object) -> Key:
 class Store(Generic[T]):
     """The reader's side. Lists are copies; the objects in them are shared and frozen."""
 
-    def __init__(self, indexes: Mapping[str, IndexFunction[T]] | None = None) -> None:
-        self._functions = dict(indexes or {})
-        self._content = _Content[T](self._functions)
+    def __init__(self, indexes: Indexes[T]) -> None:
+        self._content = _Content[T](indexes)
         self.version = ""
         """The resource version that the content is known to be at; empty before the first list."""
 
@@ -51,7 +73,7 @@ class Store(Generic[T]):
 
     def by_index(self, index: str, value: Hashable) -> list[T]:
         """The objects that ``index`` finds under ``value``."""
-        return [*self._content.indexes[index].get(value, {}).values()]
+        return self._content.by_index(index, value)
 
     def list(self, namespace: str | None = None) -> list[T]:
         """All objects, or all of one namespace."""
@@ -69,9 +91,10 @@ class Store(Generic[T]):
 class StoreWriter(Generic[T]):
     """The writer's side: whoever fills a store holds this, and nobody else can."""
 
-    def __init__(self, indexes: Mapping[str, IndexFunction[T]] | None = None) -> None:
-        self.store: Store[T] = Store(indexes)
-        self._staged = _Content[T](self.store._functions)
+    def __init__(self, indexes: Indexes[T] | Mapping[str, IndexFunction[T]] | None = None) -> None:
+        self._indexes = indexes if isinstance(indexes, Indexes) else Indexes.of(indexes or {})
+        self.store: Store[T] = Store(self._indexes)
+        self._staged = _Content[T](self._indexes)
 
     def replace(self, items: Iterable[T], version: str) -> list[Delta[T]]:
         """Make the store hold exactly ``items``; an object whose version is the same stays as it is."""
@@ -81,13 +104,13 @@ class StoreWriter(Generic[T]):
 
     def begin(self) -> None:
         """A new list begins, and whatever was staged of another is forgotten."""
-        self._staged = _Content(self.store._functions)
+        self._staged = _Content(self._indexes)
 
     def stage(self, items: Iterable[T]) -> None:
         """A part of the list; no reader sees it before :meth:`commit`."""
         known, staged = self.store._content, self._staged
         for item in items:
-            old = known.get(item.namespace, item.name)
+            old = known.get(item.namespace, item.name) if known.size else None
             staged.put(old if old is not None and _same(old, item) else item)
 
     def unstage(self, item: Object) -> None:
@@ -107,12 +130,16 @@ class StoreWriter(Generic[T]):
     def put(self, item: T) -> list[Delta[T]]:
         """An ADDED or MODIFIED event."""
         content = self.store._content
-        old = content.get(item.namespace, item.name)
-        self.bookmark(item.resource_version)
-        if old is not None and (_same(old, item) or _is_older(item, old)):
+        old, version = content.get(item.namespace, item.name), item.resource_version
+        self.bookmark(version)
+        if old is None:
+            content.put(item)
+            return [Delta(None, item)]
+        known, is_namesake = old.resource_version, old.uid != item.uid
+        if is_at_least(version, known) is False or (version == known and not is_namesake):
             return []
         content.put(item)
-        return _changed(old, item)
+        return [Delta(old, None), Delta(None, item)] if is_namesake else [Delta(old, item)]
 
     def remove(self, item: T) -> list[Delta[T]]:
         """A DELETED event; ``item`` is the object's last state and carries the deletion's version."""
@@ -138,12 +165,6 @@ def _same(old: Object, new: Object) -> bool:
     return old.resource_version == new.resource_version and old.uid == new.uid
 
 
-def _changed(old: T | None, new: T) -> list[Delta[T]]:
-    if old is not None and old.uid != new.uid:
-        return [Delta(old, None), Delta(None, new)]
-    return [Delta(old, new)]
-
-
 def _difference(before: _Content[T], after: _Content[T]) -> Iterator[Delta[T]]:
     """Deletions first, of a namesake with another uid as well."""
     for old in before:
@@ -151,7 +172,7 @@ def _difference(before: _Content[T], after: _Content[T]) -> Iterator[Delta[T]]:
         if new is None or new.uid != old.uid:
             yield Delta(old, None)
     for new in after:
-        known = before.get(new.namespace, new.name)
+        known = before.get(new.namespace, new.name) if before.size else None
         if known is not new:
             yield Delta(known if known is not None and known.uid == new.uid else None, new)
 
@@ -159,13 +180,13 @@ def _difference(before: _Content[T], after: _Content[T]) -> Iterator[Delta[T]]:
 class _Content(Generic[T]):
     """The maps that change together. No table over all keys: it would cost 150 bytes an object."""
 
-    __slots__ = ("functions", "indexes", "size", "spaces")
+    __slots__ = ("indexes", "rows", "size", "spaces")
 
-    def __init__(self, functions: Mapping[str, IndexFunction[T]]) -> None:
-        self.functions = functions
+    def __init__(self, indexes: Indexes[T]) -> None:
+        self.indexes = indexes
         self.size = 0
         self.spaces: dict[str, dict[str, T]] = {}
-        self.indexes: dict[str, dict[Hashable, dict[Key, T]]] = {name: {} for name in functions}
+        self.rows: dict[str, _Rows] = {name: {} for name in indexes.names}
 
     def __iter__(self) -> Iterator[T]:
         return itertools.chain.from_iterable(map(dict.values, self.spaces.values()))
@@ -174,12 +195,17 @@ class _Content(Generic[T]):
         space = self.spaces.get(namespace)
         return None if space is None else space.get(name)
 
+    def by_index(self, index: str, value: Hashable) -> list[T]:
+        row = self.rows[index].get(value, ())
+        keys = [row] if isinstance(row, tuple) and row else [*row]
+        return [self.spaces[namespace][name] for namespace, name in keys]
+
     def put(self, item: T) -> None:
         namespace, name = item.namespace, item.name
         space = self.spaces.get(namespace)
         old = None if space is None else space.get(name)
-        if self.functions:
-            self._index(old, item, (namespace, name))
+        if self.rows:
+            self._index(old, item, namespace, name)
         if space is None:
             space = self.spaces[namespace] = {}
         space[name] = item
@@ -189,36 +215,48 @@ class _Content(Generic[T]):
         old = self.get(namespace, name)
         if old is None:
             return
-        for index, function in self.functions.items():
-            for value in frozenset(function(old)):
-                _drop(self.indexes[index], value, (namespace, name))
-        _drop(self.spaces, namespace, name)
+        for rows, values in zip(self.rows.values(), self.indexes.values(old), strict=True):
+            for value in values:
+                _leave(rows, value, (namespace, name))
+        space = self.spaces[namespace]
+        del space[name]
+        if not space:
+            del self.spaces[namespace]
         self.size -= 1
 
-    def _index(self, old: T | None, new: T, key: Key) -> None:
+    def _index(self, old: T | None, new: T, namespace: str, name: str) -> None:
+        if old is not None and self.indexes.alike(old, new):
+            return
         # Computed before anything is touched: an index function that raises leaves all as it was.
-        places = [
-            (
-                self.indexes[name],
-                frozenset(function(old)) if old is not None else (),
-                frozenset(function(new)),
-            )
-            for name, function in self.functions.items()
-        ]
-        for index, before, after in places:
-            for value in before:
-                if value not in after:
-                    _drop(index, value, key)
-            for value in after:
-                index.setdefault(value, {})[key] = new
+        after, key = self.indexes.values(new), (namespace, name)
+        before = self.indexes.values(old) if old is not None else itertools.repeat(())
+        for rows, gone, come in zip(self.rows.values(), before, after, strict=False):
+            if gone != come:
+                for value in gone:
+                    _leave(rows, value, key)
+                for value in come:
+                    _enter(rows, value, key)
 
 
-A = TypeVar("A", bound=Hashable)
-B = TypeVar("B", bound=Hashable)
+_Rows = dict[Hashable, Key | dict[Key, None]]
+"""The keys by value: a key alone is not worth a dict, which would be a tenth of an object's memory."""
 
 
-def _drop(table: dict[A, dict[B, T]], outer: A, inner: B) -> None:
-    row = table[outer]
-    del row[inner]
-    if not row:
-        del table[outer]
+def _enter(rows: _Rows, value: Hashable, key: Key) -> None:
+    row = rows.get(value)
+    if row is None:
+        rows[value] = key
+    elif isinstance(row, dict):
+        row[key] = None
+    elif row != key:
+        rows[value] = {row: None, key: None}
+
+
+def _leave(rows: _Rows, value: Hashable, key: Key) -> None:
+    row = rows.get(value)
+    if isinstance(row, dict):
+        row.pop(key, None)
+        if row:
+            return
+    # A value that a function gave twice has left already.
+    rows.pop(value, None)

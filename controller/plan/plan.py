@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from controller.api.backup import RUN_NOW_ANNOTATION, BackupSpec
+from controller.api.backup import BackupSpec
+from controller.api.objects import RUN_NOW_ANNOTATION
 from controller.api.status import BackupStatus, Phase
 from controller.plan import capabilities, kinds, lifecycle, objects, sidecar, status
 from controller.plan.changes import Change, Create, EmitEvent

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from controller.api.backup import RUN_NOW_ANNOTATION, BackupSpec
+from controller.api.backup import BackupSpec
 from controller.api.status import BackupStatus
 from controller.plan.observed import Observed
 from controller.plan.runs import Request, Run
@@ -51,7 +51,7 @@ def pending(observed: Observed, spec: BackupSpec, runs: Iterable[Run]) -> Pendin
 
 def run_now_of(observed: Observed) -> str:
     """The annotation's value; one that is too long for a name or a line is known by its hash."""
-    value = observed.backup.annotations.get(RUN_NOW_ANNOTATION, "").strip()
+    value = observed.backup.run_now.strip()
     return value if len(value) <= _VALUE_LIMIT else names.short_hash(value)
 
 

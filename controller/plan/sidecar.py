@@ -15,8 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from controller.api.backup import RUN_NOW_ANNOTATION
-from controller.api.objects import Pod, StatefulSet
+from controller.api.objects import RUN_NOW_ANNOTATION, Pod, StatefulSet
 from controller.api.status import Phase, SidecarRecord
 from controller.plan.causes import Cause, why_stuck
 from controller.plan.changes import Document, EmitEvent, PatchSidecar
@@ -148,7 +147,7 @@ def _busy(observed: Observed, draft: Draft) -> list[str] | Unknown:
 
 
 def _request(observed: Observed) -> Request:
-    run_now = observed.backup.annotations.get(RUN_NOW_ANNOTATION, "")
+    run_now = observed.backup.run_now
     return Request(observed.backup.generation, run_now)
 
 

@@ -6,7 +6,7 @@ that observing and waking need. Non-guarantee: as old as the informers are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -16,12 +16,12 @@ from controller.kube.client import Client
 from controller.kube.informer import Handler, Informer
 from controller.kube.ownwrites import Place
 from controller.kube.resource import PODS, Resource
+from controller.kube.store import Indexes
 from controller.plan import kinds
 from controller.reconcile import indexes
 from controller.resources import labels
 
-T = TypeVar("T", bound=objects.Object)
-Index = Callable[[T], Iterable[Hashable]]
+T = TypeVar("T", bound=objects.Entity)
 
 BACKUP_UID = "backup-uid"
 CONTROLLER_UID = "controller-uid"
@@ -139,7 +139,7 @@ def build_caches(client: Client, namespaces: tuple[str, ...], cron_jobs: Resourc
     """Informers for everything, not yet running."""
 
     def of(
-        resource: Resource, type_: type[T], indexes: dict[str, Index[T]], selector: str | None = None
+        resource: Resource, type_: type[T], indexes: Indexes[T], selector: str | None = None
     ) -> Collection[T]:
         where: tuple[str | None, ...] = namespaces or (None,)
         # Streamed: at version 0 a server answers with the whole collection at once, whatever the limit,
@@ -160,7 +160,8 @@ def build_caches(client: Client, namespaces: tuple[str, ...], cron_jobs: Resourc
         )
 
     ours = labels.SELECTOR_ALL
-    by_backup: dict[str, Index[Any]] = {BACKUP_UID: backup_uid_of}
+    none: Indexes[Any] = Indexes.of({})
+    by_backup: Indexes[Any] = Indexes.of({BACKUP_UID: backup_uid_of})
     return Caches(
         namespaces=namespaces,
         backups=of(
@@ -168,14 +169,14 @@ def build_caches(client: Client, namespaces: tuple[str, ...], cron_jobs: Resourc
             objects.Neo4jBackup,
             indexes.OF_BACKUPS,
         ),
-        clusters=of(_foreign(targets.CLUSTER), targets.Neo4jEnterpriseCluster, {}),
-        standalones=of(_foreign(targets.STANDALONE), targets.Neo4jEnterpriseStandalone, {}),
-        databases=of(_foreign(targets.DATABASE), targets.Neo4jDatabase, {}),
-        stateful_sets=of(kinds.STATEFUL_SETS, objects.StatefulSet, {}),
-        pods=of(PODS, objects.Pod, {CONTROLLER_UID: _controller_uid}),
+        clusters=of(_foreign(targets.CLUSTER), targets.Neo4jEnterpriseCluster, none),
+        standalones=of(_foreign(targets.STANDALONE), targets.Neo4jEnterpriseStandalone, none),
+        databases=of(_foreign(targets.DATABASE), targets.Neo4jDatabase, none),
+        stateful_sets=of(kinds.STATEFUL_SETS, objects.StatefulSet, none),
+        pods=of(PODS, objects.Pod, Indexes.of({CONTROLLER_UID: _controller_uid})),
         jobs=of(kinds.JOBS, objects.Job, by_backup, ours),
         cron_jobs=of(cron_jobs, objects.CronJob, by_backup, ours),
-        claims=of(kinds.CLAIMS, objects.PersistentVolumeClaim, {}),
+        claims=of(kinds.CLAIMS, objects.PersistentVolumeClaim, none),
         service_accounts=of(kinds.SERVICE_ACCOUNTS, objects.Object, by_backup, ours),
         roles=of(kinds.ROLES, objects.Object, by_backup, ours),
         role_bindings=of(kinds.ROLE_BINDINGS, objects.Object, by_backup, ours),

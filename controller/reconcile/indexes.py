@@ -6,11 +6,10 @@ the models of a spec, which holding a cache does not take.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
-
 import msgspec
 
 from controller.api.objects import Neo4jBackup
+from controller.kube.store import Indexes, Values
 from controller.resources import names
 
 UID = "uid"
@@ -18,40 +17,50 @@ TARGET_NAMESPACE = "target-namespace"
 CLAIM = "claim"
 
 
-class _Place(msgspec.Struct, frozen=True):
+class _Place(msgspec.Struct, frozen=True, gc=False):
     namespace: str | None = None
     name: str | None = None
 
 
-class _Storage(msgspec.Struct, frozen=True):
-    type: str = ""
+class _Storage(msgspec.Struct, frozen=True, gc=False):
     pvc: _Place | None = None
 
 
-class _Outline(msgspec.Struct, frozen=True):
+class _Outline(msgspec.Struct, frozen=True, gc=False):
     target: _Place = _Place()
     storage: _Storage = _Storage()
+
+    def namespace(self, backup: Neo4jBackup) -> str:
+        return self.target.namespace or backup.namespace
+
+    def claim(self, backup: Neo4jBackup) -> str:
+        pvc = self.storage.pvc
+        return "" if pvc is None else pvc.name or names.claim(backup.name)
 
 
 _OUTLINE = msgspec.json.Decoder(_Outline)
 
 
-def asked(backup: Neo4jBackup) -> tuple[object, ...]:
-    """What a user changes; the status is ours."""
-    return backup.uid, backup.generation, backup.annotations, backup.is_deleting, backup.finalizers
+def is_asked_anew(old: Neo4jBackup, new: Neo4jBackup) -> bool:
+    """Whether a user changed something; the status is ours."""
+    before, after = old.metadata, new.metadata
+    return (
+        before.generation != after.generation
+        or before.uid != after.uid
+        or before.annotations != after.annotations
+        or before.finalizers != after.finalizers
+        or (before.deletion_timestamp is None) != (after.deletion_timestamp is None)
+    )
 
 
 def target_namespace_of(backup: Neo4jBackup) -> str:
     """The namespace of the target."""
-    return _outline(backup).target.namespace or backup.namespace
+    return _outline(backup).namespace(backup)
 
 
 def claim_of(backup: Neo4jBackup) -> str:
     """The claim that the backups go to; empty for other storage."""
-    storage = _outline(backup).storage
-    if storage.pvc is None:
-        return ""
-    return storage.pvc.name or names.claim(backup.name)
+    return _outline(backup).claim(backup)
 
 
 def _outline(backup: Neo4jBackup) -> _Outline:
@@ -62,21 +71,14 @@ def _outline(backup: Neo4jBackup) -> _Outline:
         return _Outline()
 
 
-def _uid(backup: Neo4jBackup) -> tuple[str, ...]:
-    return (backup.uid,)
+def _values(backup: Neo4jBackup) -> tuple[Values, Values, Values]:
+    outline = _outline(backup)
+    claim = outline.claim(backup)
+    return (backup.uid,), (outline.namespace(backup),), ((backup.namespace, claim),) if claim else ()
 
 
-def _target_namespace(backup: Neo4jBackup) -> tuple[str, ...]:
-    return (target_namespace_of(backup),)
+def _alike(old: Neo4jBackup, new: Neo4jBackup) -> bool:
+    return old.spec == new.spec and old.metadata.uid == new.metadata.uid
 
 
-def _claim(backup: Neo4jBackup) -> tuple[tuple[str, str], ...]:
-    name = claim_of(backup)
-    return ((backup.namespace, name),) if name else ()
-
-
-OF_BACKUPS: dict[str, Callable[[Neo4jBackup], Iterable[Hashable]]] = {
-    UID: _uid,
-    TARGET_NAMESPACE: _target_namespace,
-    CLAIM: _claim,
-}
+OF_BACKUPS: Indexes[Neo4jBackup] = Indexes((UID, TARGET_NAMESPACE, CLAIM), _values, _alike)

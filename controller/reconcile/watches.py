@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
-from controller.api.objects import Job, Neo4jBackup, Object, PersistentVolumeClaim, Pod
+from controller.api.objects import Entity, Job, Neo4jBackup, Object, PersistentVolumeClaim, Pod
 from controller.kube.informer import Handler
 from controller.kube.ownwrites import OwnWrites, Place
 from controller.kube.resource import Resource
 from controller.kube.store import Key, key_of
 from controller.plan.runs import DEPLOYMENT
 from controller.reconcile.caches import Caches, Collection, backup_uid_of
-from controller.reconcile.indexes import CLAIM, TARGET_NAMESPACE, UID, asked
+from controller.reconcile.indexes import CLAIM, TARGET_NAMESPACE, UID, is_asked_anew
 from controller.resources import labels
 
-T = TypeVar("T", bound=Object)
+T = TypeVar("T", bound=Entity)
 
 
 class Waker:
@@ -61,7 +61,7 @@ class Waker:
 
     def _backup(self, old: Neo4jBackup | None, new: Neo4jBackup | None) -> None:
         changed = new or old
-        if changed is not None and (old is None or new is None or asked(old) != asked(new)):
+        if changed is not None and (old is None or new is None or is_asked_anew(old, new)):
             self._wake((changed.namespace, changed.name))
 
     def _owned(self, resource: Resource, old: Object | None, new: Object | None) -> None:

@@ -22,7 +22,7 @@ from controller.kube.credentials import BasicCredentials
 from controller.kube.informer import Informer, wait_all_synced
 from controller.kube.resource import Resource
 from controller.kube.workqueue import WorkQueue
-from controller.reconcile.indexes import OF_BACKUPS, asked
+from controller.reconcile.indexes import OF_BACKUPS, is_asked_anew
 from hack.benchmarks import objects, talk
 
 Key = tuple[str, str]
@@ -44,7 +44,7 @@ class Peer:
     def _heard(self, old: Neo4jBackup | None, new: Neo4jBackup | None) -> None:
         changed = new or old
         # The operator's predicate (reconcile.watches): a status is never news to who wrote it.
-        if changed is not None and (old is None or new is None or asked(old) != asked(new)):
+        if changed is not None and (old is None or new is None or is_asked_anew(old, new)):
             self.queue.add((changed.namespace, changed.name))
         if old is not None and new is not None:
             self._events += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -11,9 +12,8 @@ import pytest
 from controller.api import objects, targets
 from controller.api.model import JsonObject
 
-ALL: list[type[objects.Object]] = [
+WITH_METADATA: list[type[objects.Object]] = [
     objects.Object,
-    objects.Neo4jBackup,
     objects.StatefulSet,
     objects.Pod,
     objects.Job,
@@ -23,6 +23,8 @@ ALL: list[type[objects.Object]] = [
     targets.Neo4jEnterpriseStandalone,
     targets.Neo4jDatabase,
 ]
+E = TypeVar("E", bound=objects.Entity)
+ALL: list[type[objects.Entity]] = [*WITH_METADATA, objects.Neo4jBackup]
 META: JsonObject = {
     "name": "a",
     "namespace": "n",
@@ -40,35 +42,53 @@ META: JsonObject = {
 }
 
 
-def decode(type_: type[objects.Object], **fields: object) -> objects.Object:
+def decode(type_: type[E], **fields: object) -> E:
     return msgspec.json.decode(json.dumps({"kind": "X", "metadata": META} | fields), type=type_)
 
 
 @pytest.mark.parametrize("type_", ALL)
-def test_every_type_has_what_the_store_asks_for(type_: type[objects.Object]) -> None:
+def test_every_type_has_what_the_store_asks_for(type_: type[objects.Entity]) -> None:
     item = decode(type_)
     assert (item.namespace, item.name, item.uid, item.resource_version) == ("n", "a", "u", "7")
-    assert (item.generation, item.labels, item.annotations) == (3, {"l": "1"}, {})
-    assert item.controller is not None
-    assert item.controller.kind == "B"
+    assert item.generation == 3
     assert not item.is_deleting
 
 
+@pytest.mark.parametrize("type_", WITH_METADATA)
+def test_what_is_made_for_others_has_labels_and_owners(type_: type[objects.Object]) -> None:
+    item = decode(type_)
+    assert (item.labels, item.annotations) == ({"l": "1"}, {})
+    assert item.controller is not None
+    assert item.controller.kind == "B"
+
+
 @pytest.mark.parametrize("type_", ALL)
-def test_an_empty_object_is_no_error(type_: type[objects.Object]) -> None:
+def test_an_empty_object_is_no_error(type_: type[objects.Entity]) -> None:
     assert msgspec.json.decode(b"{}", type=type_).name == ""
 
 
 @pytest.mark.parametrize("type_", ALL)
-def test_objects_are_frozen(type_: type[objects.Object]) -> None:
+def test_objects_are_frozen(type_: type[objects.Entity]) -> None:
     with pytest.raises(AttributeError):
         decode(type_).metadata = objects.ObjectMeta()  # type: ignore[misc]
 
 
 def test_a_bad_spec_does_not_stop_the_list_it_is_in() -> None:
     item = decode(objects.Neo4jBackup, spec={"storage": 7}, status="nonsense")
-    assert isinstance(item, objects.Neo4jBackup)
     assert json.loads(bytes(item.spec)) == {"storage": 7}
+
+
+def test_of_a_backups_annotations_only_the_wish_to_run_is_kept() -> None:
+    wish = {"backup.neo4j.com/run-now": "now", "kubectl.kubernetes.io/last-applied-configuration": "x" * 9}
+    backup = decode(objects.Neo4jBackup, metadata=META | {"annotations": wish})
+    assert backup.run_now == "now"
+    assert b"x" * 9 not in msgspec.json.encode(backup)
+
+
+def test_the_backups_of_a_namespace_share_its_name() -> None:
+    namespace = {"namespace": "a-namespace-of-many"}
+    one, other = (decode(objects.Neo4jBackup, metadata=META | namespace) for _ in range(2))
+    assert one.namespace is other.namespace
 
 
 def test_text_is_detached_from_the_response_that_it_came_in() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from controller.kube.store import Delta, StoreWriter
+from controller.kube.store import Delta, Indexes, StoreWriter
 from tests.unit.kube.things import Thing, thing
 
 A1, A2, B1 = thing("a", "1"), thing("a", "2"), thing("b", "1")
@@ -105,6 +105,26 @@ def test_an_index_follows_every_kind_of_change() -> None:
     writer.replace([thing("b", "3", color="red")], "3")
     assert [item.name for item in writer.store.by_index("color", "red")] == ["b"]
     writer.remove(thing("b", "4"))
+    assert writer.store.by_index("color", "red") == []
+
+
+def test_nothing_is_worked_out_for_states_that_are_alike() -> None:
+    asked: list[str] = []
+
+    def color(item: Thing) -> Iterable[str]:
+        asked.append(item.resource_version)
+        return [item.color]
+
+    alike: Indexes[Thing] = Indexes(
+        ("color",), lambda item: [tuple(color(item))], lambda old, new: old.color == new.color
+    )
+    writer: StoreWriter[Thing] = StoreWriter(alike)
+    writer.replace([thing("a", "1", color="red")], "1")
+    newer = thing("a", "2", color="red")
+    writer.put(newer)
+    assert asked == ["1"]
+    assert writer.store.by_index("color", "red") == [newer]
+    writer.remove(thing("a", "3", color="red"))
     assert writer.store.by_index("color", "red") == []
 
 
