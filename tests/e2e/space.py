@@ -149,17 +149,25 @@ class Space:
 
     def start_s3(self) -> str:
         """An S3 server in this namespace; its URL. Buckets are made with :meth:`s3`."""
-        self.apply(*_s3_objects(self.images.s3))
-        eventually(lambda: self._ready("s3") == 1, "the S3 server is ready")
-        return f"http://s3-0.s3.{self.name}.svc.cluster.local:{S3_PORT}"
+        return self.start_server("s3", S3_PORT)
+
+    def start_server(self, name: str, port: int, *command: str) -> str:
+        """A server of the image for object storage, as pod ``<name>-0``; its URL."""
+        self.apply(*_server_objects(name, self.images.s3, port, command))
+        eventually(lambda: self._ready(name) == 1, f"the server {name} is ready")
+        return f"http://{name}-0.{name}.{self.name}.svc.cluster.local:{port}"
 
     def s3(self, *args: str) -> str:
         return self.run("exec", "s3-0", "--", "s3ctl", *args)
 
     def s3_object(self, bucket: str, key: str) -> bytes:
-        command = [self.kubectl.path, f"--kubeconfig={self.kubectl.kubeconfig}", "-n", self.name]
-        command += ["exec", "s3-0", "--", "s3ctl", "cat", bucket, key]
-        return subprocess.run(command, capture_output=True, check=True, timeout=120).stdout
+        return self.bytes_of("s3-0", "s3ctl", "cat", bucket, key)
+
+    def bytes_of(self, pod: str, *command: str) -> bytes:
+        """What a command in a pod prints, which need not be text."""
+        kubectl = [self.kubectl.path, f"--kubeconfig={self.kubectl.kubeconfig}", "-n", self.name]
+        run = [*kubectl, "exec", pod, "--", *command]
+        return subprocess.run(run, capture_output=True, check=True, timeout=120).stdout
 
     def s3_storage(self, endpoint: str, bucket: str, path: str = "backups") -> Json:
         cloud = {"provider": "aws", "region": "us-east-1"}
@@ -187,29 +195,31 @@ def space(kubectl: Kubectl, images: Images, name: str) -> Iterator[Space]:
                 raise
 
 
-def _s3_objects(image: str) -> list[Json]:
-    labels = {"app": "s3"}
+def _server_objects(name: str, image: str, port: int, command: tuple[str, ...]) -> list[Json]:
+    labels = {"app": name}
     address = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
     container = {
-        "name": "s3",
+        "name": name,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "env": [address],
-        "readinessProbe": {"tcpSocket": {"port": S3_PORT}, "periodSeconds": 1},
+        "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
     }
+    if command:
+        container["command"] = list(command)
     return [
         {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": "s3"},
-            "spec": {"clusterIP": "None", "selector": labels, "ports": [{"port": S3_PORT}]},
+            "metadata": {"name": name},
+            "spec": {"clusterIP": "None", "selector": labels, "ports": [{"port": port}]},
         },
         {
             "apiVersion": "apps/v1",
             "kind": "StatefulSet",
-            "metadata": {"name": "s3"},
+            "metadata": {"name": name},
             "spec": {
-                "serviceName": "s3",
+                "serviceName": name,
                 "replicas": 1,
                 "selector": {"matchLabels": labels},
                 "template": {

@@ -14,9 +14,9 @@ from controller.repository.stores.directory import DirectoryStore
 from controller.repository.stores.gcs import GCSSettings, GCSStore
 from controller.repository.stores.memory import MemoryStore
 from controller.repository.stores.s3 import S3Settings, S3Store
+from hack.images.gcs_server import GCSServer, gcs_server
 from tests.support import azurite
 from tests.support.azurite import Azurite
-from tests.support.gcs import GCSServer, gcs_server
 from tests.support.s3 import S3Server, s3_server
 
 

@@ -15,9 +15,9 @@ from controller.repository.errors import AccessDenied, NoSuchBucket, Unavailable
 from controller.repository.stores.azure import AzureSettings, AzureStore
 from controller.repository.stores.gcs import GCSSettings, GCSStore
 from controller.wire.messages import StorageTarget
+from hack.images.gcs_server import GCSServer
 from tests.support import azurite
 from tests.support.azurite import Azurite
-from tests.support.gcs import GCSServer
 from tests.unit.repository.conftest import azure_store, gcs_store
 
 GCS = StorageTarget(type="gcs", bucket="bucket")

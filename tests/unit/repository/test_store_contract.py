@@ -127,6 +127,14 @@ def test_listing_goes_by_whole_segments(store: Store) -> None:
     assert keys(store, "nothing/here") == set()
 
 
+def test_a_listing_of_many_pages_is_complete(store: Store) -> None:
+    wanted = {f"many/{number:04}.json" for number in range(1100)}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: store.put_if_absent(key, b"{}"), sorted(wanted)))
+    store.put_if_absent("other.json", b"{}")
+    assert sorted(info.key for info in store.list("many")) == sorted(wanted)
+
+
 def test_listing_tells_sizes(store: Store) -> None:
     store.put("a/b", [b"12345"])
     assert [(info.key, info.size) for info in store.list("a")] == [("a/b", 5)]

@@ -25,8 +25,8 @@ from controller.runner.log import Log
 from controller.runner.progress import Tracker
 from controller.runner.run import Run, Surroundings
 from controller.wire.messages import Outcome, Retention, RunResult
+from hack.images.gcs_server import gcs_server
 from tests.support.azurite import azurite
-from tests.support.gcs import gcs_server
 from tests.support.s3 import s3_server
 from tests.unit.repository.conftest import azure_store, gcs_store, s3_store
 from tests.unit.runner.fakes import QUICK

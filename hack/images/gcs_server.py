@@ -1,13 +1,24 @@
+#!/usr/bin/env python3
 """A small Google Cloud Storage for tests: as much of its XML API as an object store client uses.
 
-Guarantee: create-only writes, ranges, listings by prefix and multipart uploads behave as documented, on a
-free port of this machine, in this process. Non-guarantee: no authentication; nothing outlives the context.
+    gcs_server.py serve PORT          on all addresses of this container, until ended
+    gcs_server.py create-bucket NAME
+    gcs_server.py tar BUCKET PREFIX   everything below PREFIX as an archive on standard output
+
+Guarantee: create-only writes, ranges, listings by prefix and page, and multipart uploads behave as
+documented. Non-guarantee: no authentication; everything is in memory and gone at the end.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import re
+import signal
+import sys
+import tarfile
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +28,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import uuid4
 from xml.sax.saxutils import escape
 
+PORT = 5001
 _TIME = "2026-01-01T00:00:00.000Z"
+_PAGE = 1000
 
 
 @dataclass
@@ -40,16 +53,16 @@ class GCSServer:
 
 
 @contextmanager
-def gcs_server() -> Iterator[GCSServer]:
+def gcs_server(host: str = "127.0.0.1", port: int = 0) -> Iterator[GCSServer]:
     state = GCSServer()
 
     class Bound(_Handler):
         server_state = state
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Bound) as server:
+    with ThreadingHTTPServer((host, port), Bound) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        state.endpoint = f"http://127.0.0.1:{server.server_port}"
+        state.endpoint = f"http://{host}:{server.server_port}"
         try:
             yield state
         finally:
@@ -68,7 +81,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         with self.server_state.lock:
             objects = self.server_state.buckets.get(name)
-            if objects is None:
+            if self.command == "PUT" and name and not key:
+                self.server_state.buckets.setdefault(name, {})
+                self._answer(200, b"")
+            elif objects is None:
                 self._refuse(404, "NoSuchBucket")
             elif not key:
                 self._list(objects)
@@ -138,13 +154,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _list(self, objects: dict[str, bytes]) -> None:
         prefix = self._query.get("prefix", "")
-        found = [key for key in sorted(objects) if key.startswith(prefix)]
+        after = self._query.get("continuation-token", self._query.get("start-after", ""))
+        found = [key for key in sorted(objects) if key.startswith(prefix) and key > after]
+        found, more = found[:_PAGE], len(found) > _PAGE
+        token = f"<NextContinuationToken>{escape(found[-1])}</NextContinuationToken>" if more else ""
         contents = "".join(
             f"<Contents><Key>{escape(key)}</Key><Size>{len(objects[key])}</Size>"
             f"<LastModified>{_TIME}</LastModified><ETag>e</ETag></Contents>"
             for key in found
         )
-        self._answer(200, f"<ListBucketResult>{contents}</ListBucketResult>".encode())
+        text = f"{contents}<IsTruncated>{str(more).lower()}</IsTruncated>{token}"
+        self._answer(200, f"<ListBucketResult>{text}</ListBucketResult>".encode())
 
     def _refuse(self, status: int, code: str) -> None:
         self._answer(status, f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode())
@@ -160,3 +180,38 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+def _ask(path: str, method: str = "GET") -> bytes:
+    address = f"http://{os.environ.get('POD_IP', '127.0.0.1')}:{PORT}/{path}"
+    with urllib.request.urlopen(urllib.request.Request(address, method=method)) as answer:
+        data: bytes = answer.read()
+        return data
+
+
+def _tar(bucket: str, prefix: str) -> None:
+    keys = re.findall("<Key>(.*?)</Key>", _ask(f"{bucket}?list-type=2&prefix={prefix}").decode())
+    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
+        for key in keys:
+            data = _ask(f"{bucket}/{key}")
+            member = tarfile.TarInfo(key.removeprefix(prefix))
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+
+def _main(verb: str = "", *arguments: str) -> None:
+    match verb, arguments:
+        case "serve", (port,):
+            with gcs_server(os.environ.get("POD_IP", "0.0.0.0"), int(port)):
+                print(f"serving GCS on port {port}", flush=True)
+                signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        case "create-bucket", (name,):
+            _ask(name, "PUT")
+        case "tar", (bucket, prefix):
+            _tar(bucket, f"{prefix}/")
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
