@@ -1,8 +1,8 @@
 """A real Azure Blob Storage emulator (Azurite, from npm) for tests, on a free port of this machine.
 
 Guarantee: a pinned version, installed once below ``.cache``, answers when the context is entered and is
-gone when it is left; it tells nobody outside that it runs. Where node or npm is missing the test is
-skipped with that reason; where the installation fails, it fails.
+gone when it is left; it tells nobody outside that it runs. Node.js comes along where there is none. Nothing
+is skipped: where the installation fails, the test fails.
 
 Non-guarantee: everything is in memory and gone at the end.
 """
@@ -13,7 +13,6 @@ import base64
 import fcntl
 import hmac
 import re
-import shutil
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 from uuid import uuid4
 
-import pytest
+import hack.node
 
 VERSION = "3.35.0"
 ACCOUNT = "devstoreaccount1"
@@ -67,18 +66,16 @@ def azurite() -> Iterator[Azurite]:
 
 
 def _installed() -> list[str]:
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if not node or not npm:
-        pytest.skip("node and npm are needed to run Azurite")
     _HOME.mkdir(parents=True, exist_ok=True)
     entry = _HOME / "node_modules/azurite/dist/src/blob/main.js"
     with (_HOME / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
+        node, npm = hack.node.find()
         if not (_HOME / ".complete").exists():
-            command = [npm, "install", "--prefix", str(_HOME), "--no-audit", "--no-fund", "--ignore-scripts"]
+            command = [*npm, "install", "--prefix", str(_HOME), "--no-audit", "--no-fund", "--ignore-scripts"]
             subprocess.run([*command, f"azurite@{VERSION}"], check=True, capture_output=True, timeout=300)
             (_HOME / ".complete").touch()
-    return [node, str(entry)]
+    return [*node, str(entry)]
 
 
 def _port(process: subprocess.Popen[bytes]) -> int:
