@@ -66,6 +66,8 @@ class _Job:
     temporary: Path
 
     chains: Continuation
+    whole_stores: Mapping[str, int]
+    """Bytes of the stores that are copied whole, as far as they can be seen."""
 
     def calls(self) -> list[commands.Backup]:
         """In one go: what has the same type, ``system`` apart."""
@@ -186,6 +188,7 @@ def _decide(
         destination=destination,
         temporary=temporary,
         chains=chains,
+        whole_stores={name: size for name, size in stores.items() if fulls == [ALL] or name in fulls},
     )
 
 
@@ -210,7 +213,7 @@ def _addresses(request: BackupRequest, workshop: Workshop) -> tuple[str, ...]:
 def _bench(job: _Job, workshop: Workshop, admin: str, lock: Held) -> _Bench:
     total = 0 if job.databases == (ALL,) else len(job.databases)
     directories = (job.destination, job.temporary)
-    meter = Meter(workshop, job.request.run_id, directories, total)
+    meter = Meter(workshop, job.request.run_id, directories, total, job.whole_stores)
     meter.baseline = meter.measure()
     workplace = workshop.places.run_directory(job.request.run_id)
     workplace.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,12 +26,15 @@ class Meter:
     directories: tuple[Path, ...]
     total: int
     """Databases that were asked for; 0 when only Neo4j knows."""
+    stores: Mapping[str, int] = field(default_factory=dict)
+    """Bytes of each store that is to be copied whole."""
     baseline: int = 0
     done: set[str] = field(default_factory=set)
     database: str = ""
     detail: str = ""
     events: list[Event] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
+    _read: int = 0
 
     def start_call(self) -> None:
         self.events, self.lines = [], []
@@ -57,6 +61,8 @@ class Meter:
             databases_done=len(self.done),
             databases_total=max(self.total, len(self.done)),
             bytes_staged=max(0, self.measure() - self.baseline),
+            bytes_read=self._bytes_read(),
+            bytes_to_read=sum(self.stores.values()),
             detail=self.detail,
             updated=now_text(),
         )
@@ -69,6 +75,14 @@ class Meter:
 
     def measure(self) -> int:
         return sum(map(tree_size, self.directories))
+
+    def _bytes_read(self) -> int:
+        """Neo4j copies a store into the temporary directory, which is the last, and tells when it is done."""
+        finished = sum(size for name, size in self.stores.items() if name in self.done)
+        coming = 0 if self.database in self.done else self.stores.get(self.database, 0)
+        copied = min(tree_size(self.directories[-1]), coming) if coming else 0
+        self._read = max(self._read, finished + copied)
+        return self._read
 
     def _note(self, event: Event) -> None:
         self.events.append(event)

@@ -141,6 +141,8 @@ class BackupProgress(Model):
     """Share that is done, when known."""
     throughput: str | None = None
     """Current speed, e.g. 85.2Mi/s."""
+    remaining: str | None = None
+    """Estimate of the time that is left in this phase, e.g. 2m10s."""
     message: str | None = None
     """The same for people, in one line."""
     updated: Time | None = None

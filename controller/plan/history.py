@@ -13,7 +13,8 @@ from datetime import datetime
 from controller.api.status import BackupProgress, BackupRun, BackupStats, RunArtifact, RunStatus
 from controller.plan import text
 from controller.plan.runs import Run
-from controller.wire.messages import Progress, RunResult, SavedDatabase
+from controller.repository import layout
+from controller.wire.messages import EarlierRun, Outcome, Progress, RunResult, SavedDatabase
 
 LIMIT = 10
 ARTIFACT_LIMIT = 50
@@ -30,6 +31,10 @@ def merged(before: Sequence[BackupRun], runs: Iterable[Run], now: datetime) -> t
             entries.pop(uid, None)
         elif known is None or known.status == "Running":
             entries[uid] = entry_of(run)
+    for run in seen.values():
+        if run.result is not None and not run.is_active:
+            for one in run.result.earlier:
+                entries.setdefault(one.run_id, _restored(one, run.result))
     for uid, entry in entries.items():
         if entry.status == "Running" and uid not in seen:
             entries[uid] = _vanished(entry, now)
@@ -46,6 +51,30 @@ def _superseded(runs: Iterable[Run]) -> frozenset[str]:
         if run.waits_for_user
         and any(other.request == run.request and other.attempt > run.attempt for other in every)
         and run.request is not None
+    )
+
+
+def _restored(one: EarlierRun, told: RunResult) -> BackupRun:
+    """A run that only the repository remembers: this status, or a cluster with its own, was lost."""
+    is_good = one.outcome in (Outcome.SUCCEEDED, Outcome.SUCCEEDED_WITH_WARNINGS)
+    seconds = (one.finished - one.started).total_seconds()
+    return BackupRun(
+        start_time=one.started.replace(microsecond=0),
+        completion_time=one.finished.replace(microsecond=0),
+        status="Completed" if is_good else "Failed",
+        error=None if is_good else "some databases were not saved; its manifest names them",
+        runID=one.run_id,
+        outcome=one.outcome.value,
+        type=one.type or None,
+        repository=told.repository or None,
+        manifest=f"{layout.RUNS}/{one.run_id}.json",
+        verified=one.verified,
+        stats=BackupStats(
+            size=text.size(one.size),
+            duration=text.duration(seconds),
+            throughput=text.throughput(one.size, seconds),
+            file_count=one.artifact_count,
+        ),
     )
 
 
@@ -145,6 +174,7 @@ def progress_of(progress: Progress, before: BackupProgress | None, now: datetime
         bytes_total=total or None,
         percent=min(100, progress.bytes_done * 100 // total) if total > 0 else None,
         throughput=f"{text.size(progress.bytes_per_second)}/s" if progress.bytes_per_second else None,
+        remaining=text.duration(progress.seconds_left) if progress.seconds_left else None,
         message=text.one_line(progress.message) or None,
         updated=now.replace(microsecond=0),
     )

@@ -28,7 +28,7 @@ from controller.plan.observed import Observed, Unknown
 from controller.plan.requests import newest_answer
 from controller.plan.runs import MOUNT_REASONS, STORAGE_REASONS, Run
 from controller.plan.schedule import next_run
-from controller.plan.text import listed, one_line, size
+from controller.plan.text import duration, listed, one_line, size
 from controller.wire.messages import Progress
 
 _LEVELS = {
@@ -167,8 +167,9 @@ def _moving(progress: Progress) -> str:
         amount = f"{amount or '0'} of {size(progress.bytes_total)}"
     if amount and progress.bytes_per_second:
         amount += f" at {size(progress.bytes_per_second)}/s"
+    left = f"about {duration(progress.seconds_left)} left" if progress.seconds_left else ""
     done = f"{progress.databases_done} of {progress.databases_total} databases done"
-    facts = ", ".join(fact for fact in (amount, done if progress.databases_total else "") if fact)
+    facts = ", ".join(fact for fact in (amount, left, done if progress.databases_total else "") if fact)
     what = f"{progress.phase.lower()} {progress.database}".rstrip()
     where = f"{' (' if facts else ': '}{progress.message}{')' if facts else ''}" if progress.message else ""
     return f"{what}: {facts}{where}" if facts else f"{what}{where}"

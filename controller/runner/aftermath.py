@@ -24,6 +24,7 @@ from controller.repository.manifest import StoredArtifact
 from controller.repository.prune import Excess, prune
 from controller.repository.store import Store
 from controller.repository.verify import problem_of
+from controller.runner import report
 from controller.runner.groups import unwrapped
 from controller.runner.log import Log
 from controller.runner.progress import Tracker
@@ -89,27 +90,32 @@ class Aftermath:
         """``result`` with what became of retention."""
         self.tracker.enter("Pruning", "leftovers and retention")
         try:
-            pruned, blocked = await anyio.to_thread.run_sync(self._clean, retention, abandon_on_cancel=True)
+            found, pruned, blocked = await anyio.to_thread.run_sync(
+                self._clean, retention, abandon_on_cancel=True
+            )
         except RepositoryError as error:
             return _warned(result, f"retention was not carried out completely: {error}")
-        result = msgspec.structs.replace(result, pruned=pruned)
+        result = msgspec.structs.replace(
+            result, pruned=pruned, earlier=report.earlier(found.runs, result.run_id)
+        )
         return _warned(result, f"nothing is removed by retention: {blocked}") if blocked else result
 
-    def _clean(self, retention: Retention | None) -> tuple[int, str]:
+    def _clean(self, retention: Retention | None) -> tuple[catalogue.Catalogue, int, str]:
+        """The catalogue as it was before, how many artifacts went, and why none could."""
         found = catalogue.read(self.store)
         swept = intents.sweep(self.store, found, self.now())
         if swept:
             self.log.info("swept", runs=swept)
         if retention is None:
-            return 0, ""
+            return found, 0, ""
         if found.problems:
-            return 0, found.problems[0].reason
+            return found, 0, found.problems[0].reason
         verdicts = decide(found, policy_of(retention), self.now())
         leaving = (*verdicts.remove, *verdicts.archive)
         for one in leaving:
             self.log.info("retention", verdict=one.verdict.value, key=one.key, reason=one.reason)
         excess = [Excess(one.run_id, one.key, one.verdict.value == "Archive") for one in leaving]
-        return prune(self.store, found.runs, excess, self.now), ""
+        return found, prune(self.store, found.runs, excess, self.now), ""
 
 
 def policy_of(retention: Retention) -> Policy:

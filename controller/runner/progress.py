@@ -3,17 +3,21 @@
 Guarantee: a line at once for a new phase, else at most one every ``interval`` seconds, however often it
 is told something; the rate is over what was really moved between two lines.
 
-Non-guarantee: bytes of a dump are what the staging holds, compressed; their total is not known.
+Non-guarantee: an estimate is one. Bytes of a dump are what came of the stores that are copied whole, else
+what the staging holds; a consistency check after it is not in the estimate.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from controller.wire.messages import AgentProgress, Progress
 
+_SMOOTH = 0.3
+"""How much the newest rate counts in the estimate: one slow line shall not make hours of minutes."""
 Phase = Literal["Resolving", "Dumping", "Uploading", "Verifying", "Committing", "Pruning"]
 
 
@@ -43,6 +47,7 @@ class Tracker:
         self._said_at = 0.0
         self._said_bytes = 0
         self._rate = 0
+        self._pace = 0.0
         self.databases_done = 0
         self.databases_total = 0
 
@@ -53,7 +58,9 @@ class Tracker:
 
     def dumping(self, server: str, progress: AgentProgress) -> None:
         detail = f"{server}: {progress.detail}" if progress.detail else server
-        self._note(server, Activity("Dumping", progress.database, progress.bytes_staged, 0, detail))
+        total = progress.bytes_to_read
+        done = progress.bytes_read if total else progress.bytes_staged
+        self._note(server, Activity("Dumping", progress.database, done, total, detail))
 
     def uploading(self, server: str, database: str, done: int, total: int) -> None:
         self._note(server, Activity("Uploading", database, done, total, server))
@@ -79,9 +86,12 @@ class Tracker:
         moved = now.bytes_done - self._said_bytes
         # A server that finished takes its bytes with it: the rate of before is nearer to the truth.
         if changed:
-            self._rate = 0
+            self._rate, self._pace = 0, 0.0
         elif moved >= 0:
             self._rate = int(moved / (at - self._said_at))
+            self._pace = (
+                _SMOOTH * self._rate + (1 - _SMOOTH) * self._pace if self._pace else float(self._rate)
+            )
         self._phase, self._said_at, self._said_bytes = now.phase, at, now.bytes_done
         self._say(
             Progress(
@@ -93,9 +103,14 @@ class Tracker:
                 bytes_done=now.bytes_done,
                 bytes_total=now.bytes_total,
                 bytes_per_second=self._rate,
+                seconds_left=self._left(now),
                 message=now.message,
             )
         )
+
+    def _left(self, now: Activity) -> int:
+        missing = now.bytes_total - now.bytes_done
+        return math.ceil(missing / self._pace) if missing > 0 and self._pace >= 1 else 0
 
 
 def _sum(phase: Phase, activities: list[Activity]) -> Activity:

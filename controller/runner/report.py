@@ -6,7 +6,7 @@ how much was left out. The verdict comes from what was stored and what is missin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -14,8 +14,9 @@ import msgspec
 
 from controller.repository import layout
 from controller.repository.manifest import MissingDatabase, RunManifest, StoredArtifact
-from controller.wire.messages import Outcome, RunResult, SavedDatabase, encode
+from controller.wire.messages import EarlierRun, Outcome, RunResult, SavedDatabase, encode
 
+EARLIER = 9
 LIMIT = 4096
 """Bytes of a termination message."""
 VERIFICATION_FAILED = "VerificationFailed"
@@ -79,6 +80,24 @@ def _reason(manifest: RunManifest) -> str:
     return VERIFICATION_FAILED if len(lost) == len(manifest.missing) else "DatabasesMissing"
 
 
+def earlier(runs: Iterable[RunManifest], run_id: str) -> tuple[EarlierRun, ...]:
+    """The newest of ``runs`` but this one, newest first: as many as a status keeps."""
+    others = sorted((run for run in runs if run.run_id != run_id), key=lambda run: run.started, reverse=True)
+    return tuple(
+        EarlierRun(
+            run_id=run.run_id,
+            outcome=run.outcome,
+            started=run.started,
+            finished=run.finished,
+            type=backup_type(run.artifacts),
+            size=sum(artifact.size for artifact in run.artifacts),
+            artifact_count=len(run.artifacts),
+            verified=None if run.verification is None else not run.verification.failed,
+        )
+        for run in others[:EARLIER]
+    )
+
+
 def failed(
     run_id: str, started: datetime, finished: datetime, reason: str, error: str, *,
     repository: str = "", missing: Sequence[MissingDatabase] = (),
@@ -103,7 +122,9 @@ def fit(result: RunResult) -> bytes:
     Texts are shortened first, because a database that is left out is worse than a sentence cut short;
     of the databases, those that were not saved stay longest.
     """
-    if len(line := encode(result)) <= LIMIT:
+    while len(line := encode(result)) > LIMIT and result.earlier:
+        result = msgspec.structs.replace(result, earlier=result.earlier[:-1])
+    if len(line) <= LIMIT:
         return line
     databases = sorted(result.databases, key=lambda one: not one.error)
     result = msgspec.structs.replace(

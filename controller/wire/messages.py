@@ -178,6 +178,10 @@ class AgentProgress(Message, frozen=True, kw_only=True):
     databases_done: int = 0
     databases_total: int = 0
     bytes_staged: int = 0
+    bytes_read: int = 0
+    """Of the stores that are copied whole, how much came so far."""
+    bytes_to_read: int = 0
+    """What these stores have on this server's disk; 0 where that is not known, or none is copied whole."""
     detail: str = ""
     updated: str = ""
 
@@ -338,7 +342,22 @@ class Progress(Message, frozen=True, kw_only=True):
     bytes_total: int = 0
     """0 when not known yet."""
     bytes_per_second: int = 0
+    seconds_left: int = 0
+    """An estimate for this phase; 0 when there is none."""
     message: str = ""
+
+
+class EarlierRun(Message, frozen=True, kw_only=True):
+    """A run that the repository had before: what a status that was lost gets back."""
+
+    run_id: str
+    outcome: Outcome
+    started: datetime
+    finished: datetime
+    type: str = ""
+    size: int = 0
+    artifact_count: int = 0
+    verified: bool | None = None
 
 
 class RunResult(Message, frozen=True, kw_only=True):
@@ -372,6 +391,8 @@ class RunResult(Message, frozen=True, kw_only=True):
     """Artifacts that retention removed or archived after this run."""
     transport: Literal["tls", "exec"] = "tls"
     warnings: tuple[str, ...] = ()
+    earlier: tuple[EarlierRun, ...] = ()
+    """The runs before this one, newest first; left out first where the message would get too long."""
     error: str = ""
     error_reason: str = ""
     """CamelCase cause for the condition, e.g. ``NoSuchBucket``, ``AccessDenied``, ``NoSpaceLeft``."""

@@ -175,11 +175,14 @@ def job_uid(world: World) -> str:
 def test_progress_is_shown_kept_when_the_log_is_unreadable_and_gone_at_the_end() -> None:
     world = running(a_world())
     run = job_uid(world)
-    said = Progress(run_id=run, phase="Uploading", bytes_done=512, bytes_total=2048, bytes_per_second=1024)
+    said = Progress(
+        run_id=run, phase="Uploading", bytes_done=512, bytes_total=2048, bytes_per_second=1024, seconds_left=2
+    )
     after = plan(with_progress(world, said), world.now).status
     assert after is not None
     assert after.progress is not None
     assert (after.progress.percent, after.progress.throughput) == (25, "1.0Ki/s")
+    assert after.progress.remaining == "2s"
     world.status = after
     kept = plan(with_progress(world, None), world.now + timedelta(seconds=5)).status
     assert kept is not None
@@ -208,6 +211,17 @@ def test_progress_is_shown_kept_when_the_log_is_unreadable_and_gone_at_the_end()
         (
             Progress(run_id="r", phase="Uploading", database="neo4j", bytes_done=512, bytes_total=2048),
             "uploading neo4j: 512 of 2.0Ki",
+        ),
+        (
+            Progress(
+                run_id="r",
+                phase="Uploading",
+                bytes_done=512,
+                bytes_total=2048,
+                bytes_per_second=10,
+                seconds_left=154,
+            ),
+            "uploading: 512 of 2.0Ki at 10/s, about 2m34s left",
         ),
         (
             Progress(run_id="r", phase="Resolving", message="looking at s3://b"),

@@ -14,7 +14,7 @@ from controller.repository.encryption.codec import Algorithm, open_encryption
 from controller.repository.encryption.keys import read_keys
 from controller.repository.manifest import RunManifest
 from controller.repository.stores.directory import DirectoryStore
-from controller.wire.messages import Outcome, RunResult
+from controller.wire.messages import Outcome, Retention, RunResult
 from hack.devcluster.neo4j_sim.protocol import Json
 from hack.devcluster.neo4j_sim.store import digest
 from tests.support.local_agent import LocalAgent
@@ -124,3 +124,21 @@ async def test_a_diff_names_the_database_that_has_nothing_to_continue_and_saves_
         (missing,) = (one for one in result.databases if one.error)
         assert missing.name == "system"
         assert "set options.backupType to AUTO or FULL" in missing.error
+
+
+async def test_a_backup_that_was_made_anew_goes_on_where_it_was(tmp_path: Path) -> None:
+    """The resource was lost with its status, and applied again: another uid, the same name and storage."""
+    with cluster_with_agents(tmp_path, databases=DATABASES, count=1) as (cluster, agents):
+        lab = Lab(cluster, agents, tmp_path, None)
+        first = await lab.back_up(backup_uid="before")
+        cluster["s0"].commit(4, "orders")
+        second = await lab.back_up(backup_uid="after")
+        assert second.type == "DIFF"
+        assert [(one.run_id, one.type, one.size) for one in second.earlier] == [
+            (first.run_id, "FULL", first.size)
+        ]
+        assert lab.restored() == lab.live()
+        keep_one = Retention(max_count=1)
+        third = await lab.back_up(backup_uid="after", type="FULL", retention=keep_one)
+        assert third.pruned == 4, "both databases of both runs that another uid made"
+        assert [run.run_id for run in lab.runs()] == [third.run_id]

@@ -145,6 +145,19 @@ def test_a_long_result_fits_and_says_what_it_left_out() -> None:
     assert cut.error.startswith("eee")
 
 
+def test_earlier_runs_are_left_out_before_any_database() -> None:
+    runs = tuple(msgspec.structs.replace(manifest(), run_id=f"run-{number}" * 9) for number in range(30))
+    before = report.earlier(runs, "r")
+    assert len(before) == report.EARLIER
+    databases = tuple(SavedDatabase(name=f"db{number}", artifact="k" * 60) for number in range(28))
+    result = RunResult(
+        run_id="r", outcome=Outcome.SUCCEEDED, started=NOW, finished=NOW, databases=databases, earlier=before
+    )
+    cut = msgspec.json.decode(report.fit(result), type=RunResult)
+    assert cut.databases == databases
+    assert len(cut.earlier) < report.EARLIER
+
+
 texts = st.text(max_size=3000)
 names = st.text(max_size=63)
 
@@ -248,3 +261,28 @@ def test_a_server_that_is_done_does_not_make_the_rate_negative() -> None:
     told.tracker.idle("a")
     told.uploaded("b", 600, 1000, after=3)
     assert all(line.bytes_per_second >= 0 for line in told.lines)
+
+
+def test_the_time_that_is_left_is_estimated_from_a_steady_rate() -> None:
+    told = Told()
+    told.uploaded("a", 0, 10_000)
+    told.uploaded("a", 4000, 10_000, after=4)
+    told.uploaded("a", 4001, 10_000, after=4)  # one slow line does not make hours of minutes
+    told.uploaded("a", 10_000, 10_000, after=4)
+    assert [line.seconds_left for line in told.lines] == [0, 6, 9, 0]
+
+
+def test_a_dump_is_estimated_where_the_stores_are_known() -> None:
+    told = Told()
+    for read in (0, 500):
+        told.now += 5
+        told.tracker.dumping(
+            "a",
+            AgentProgress(
+                run_id="r", state=RunState.RUNNING, bytes_staged=7, bytes_read=read, bytes_to_read=1500
+            ),
+        )
+    last = told.lines[-1]
+    assert (last.phase, last.bytes_done, last.bytes_total, last.seconds_left) == ("Dumping", 500, 1500, 10)
+    told.dumped("a", 77, after=5)
+    assert (told.lines[-1].bytes_done, told.lines[-1].bytes_total, told.lines[-1].seconds_left) == (77, 0, 0)
