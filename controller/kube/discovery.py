@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from controller.kube.client import Client, decode
-from controller.kube.errors import NotFound
+from controller.kube.errors import NotFound, NotServed
 from controller.kube.resource import Resource
 
 
@@ -31,7 +31,7 @@ async def has_resource(client: Client, resource: Resource) -> bool:
     """Whether the server serves this plural in this group and version."""
     try:
         found = decode(await client.raw("GET", resource.root), _ResourceList)
-    except NotFound:
+    except (NotFound, NotServed):
         return False
     return any(entry.name == resource.plural for entry in found.resources or ())
 

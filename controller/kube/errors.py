@@ -72,7 +72,16 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """404: the object, or for a list or watch the whole kind, is not there."""
+    """404: the object is not there."""
+
+    default_status = 404
+
+
+class NotServed(ApiError):
+    """404 for the path: the server does not know the kind; while it starts, it may only not know it yet.
+
+    Not a :class:`NotFound`, because it says nothing about any object.
+    """
 
     default_status = 404
 
@@ -111,6 +120,7 @@ class ServerError(ApiError):
     """5xx, timeouts of the server's own included."""
 
 
+_NO_SUCH_PATH = "the server could not find the requested resource"
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: BadRequest,
     401: Unauthorized,
@@ -132,18 +142,20 @@ def api_error(status: int, body: bytes, retry_after: str | None = None) -> ApiEr
         document = None
     if not isinstance(document, dict) or document.get("kind") != "Status":
         text = body[:300].decode("utf-8", "replace").strip()
-        return _class_for(status, "")(text or f"HTTP status {status}", status=status, retry_after=seconds)
+        class_ = NotServed if status == 404 else _class_for(status, "")
+        return class_(text or f"HTTP status {status}", status=status, retry_after=seconds)
     return status_error({"code": status, **document}, retry_after=seconds)
 
 
 def status_error(status: dict[str, Any], *, retry_after: float | None = None) -> ApiError:
     """The error for a Status object: an HTTP body, a watch's ERROR event, or exec's channel 3."""
     code, reason = int(status.get("code") or 500), str(status.get("reason") or "")
-    details = status.get("details") or {}
+    details, message = status.get("details") or {}, str(status.get("message") or "")
     if retry_after is None and details.get("retryAfterSeconds"):
         retry_after = float(details["retryAfterSeconds"])
-    return _class_for(code, reason)(
-        str(status.get("message") or reason or f"status {code}"),
+    class_ = NotServed if code == 404 and message == _NO_SUCH_PATH else _class_for(code, reason)
+    return class_(
+        message or reason or f"status {code}",
         status=code,
         reason=reason,
         details=details,

@@ -25,7 +25,7 @@ import structlog
 
 from controller.kube import chance, metrics, watch
 from controller.kube.client import Client, ListMeta, selectors
-from controller.kube.errors import ApiError, Gone, KubeError, NotFound, ServerError, status_error
+from controller.kube.errors import ApiError, Gone, KubeError, NotFound, NotServed, ServerError, status_error
 from controller.kube.lines import LineSplitter
 from controller.kube.objects import KubeObject, Object
 from controller.kube.resource import Resource
@@ -319,7 +319,7 @@ class Informer(Generic[T]):
 
     async def _failed(self, error: KubeError | None, failed: watch.Failed) -> None:
         was_absent, self._position = self._position.absent, failed.position
-        if failed.position.absent and isinstance(error, NotFound):
+        if failed.position.absent and isinstance(error, NotFound | NotServed):
             if not was_absent:
                 log.info("the API server has no such kind", resource=self.resource.plural)
             self._writer.begin()

@@ -23,6 +23,7 @@ from controller.kube.errors import (
     Invalid,
     KubeError,
     NotFound,
+    NotServed,
     ServerError,
     TooManyRequests,
 )
@@ -170,14 +171,18 @@ def after_event(position: Position, version: str) -> Position:
 def after_list_error(position: Position, error: KubeError, now: float, jitter: float) -> Failed:
     """A list failed: from which version to try again, and after what delay."""
     listing = _listing(position)
-    position = replace(position, absences=position.absences + 1 if isinstance(error, NotFound) else 0)
+    position = replace(
+        position, absences=position.absences + 1 if isinstance(error, NotFound | NotServed) else 0
+    )
     if isinstance(error, Gone) and listing.token:
         # The token expired between pages. Once more, whole: paging again could lose the same race.
         return Failed(replace(position, state=Listing(listing.version, paged=False)), 0.0)
     if (isinstance(error, Gone) or is_too_new(error)) and listing.version:
         return Failed(replace(position, state=Listing("")), 0.0)
     absent = position.absent or (position.absences >= (ABSENCES if position.seen else 1))
-    restart = Listing("") if isinstance(error, NotFound) else replace(listing, token="", snapshot="")
+    restart = (
+        Listing("") if isinstance(error, NotFound | NotServed) else replace(listing, token="", snapshot="")
+    )
     position = replace(position, state=restart, absent=absent)
     if absent:
         # Nothing is wrong, so nothing grows: a kind that is installed later is seen within seconds.
@@ -215,7 +220,7 @@ def _after_stream_error(
         # Servers before 1.27 refuse resourceVersionMatch in a watch, later ones without the feature
         # sendInitialEvents. Neither will change its mind, so it is not asked again.
         return Failed(replace(position, state=_first_list(position), streams=False), 0.0)
-    if isinstance(error, NotFound):
+    if isinstance(error, NotFound | NotServed):
         return after_list_error(replace(position, state=_first_list(position)), error, now, jitter)
     if (isinstance(error, Gone) or is_too_new(error)) and state.version:
         return Failed(replace(position, state=Streaming()), 0.0)

@@ -73,6 +73,20 @@ def test_an_answer_that_is_no_status_keeps_its_text_and_its_class() -> None:
     assert str(errors.api_error(404, b"")) == "HTTP status 404 (404)"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"404 page not found\n",
+        b'{"kind": "Status", "code": 404, "reason": "NotFound", "details": {},'
+        b' "message": "the server could not find the requested resource"}',
+    ],
+)
+def test_a_path_that_is_not_served_says_nothing_about_an_object(body: bytes) -> None:
+    error = errors.api_error(404, body)
+    assert type(error) is errors.NotServed
+    assert not isinstance(error, errors.NotFound)
+
+
 def test_the_wait_that_a_status_asks_for_is_kept() -> None:
     document = {"code": 429, "details": {"retryAfterSeconds": 3}}
     assert errors.status_error(document).retry_after == 3.0

@@ -15,6 +15,7 @@ from controller.kube.errors import (
     Invalid,
     KubeError,
     NotFound,
+    NotServed,
     ServerError,
     TooManyRequests,
 )
@@ -129,7 +130,7 @@ def test_a_watch_that_ends_at_once_and_empty_is_a_failure() -> None:
 
 
 def test_a_kind_that_was_never_there_is_absent_at_once() -> None:
-    failed = watch.after_list_error(Position(), NotFound("404 page not found"), 0.0, 0.0)
+    failed = watch.after_list_error(Position(), NotServed("404 page not found"), 0.0, 0.0)
     assert failed.position.absent
     assert failed.delay == watch.ABSENT_SECONDS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.kube.errors import ConnectionFailed
+from controller.kube.errors import ConnectionFailed, NotServed
 from controller.plan import kinds
 from hack.devcluster.faults import Fault
 from tests.unit.reconcile.bench import NAMESPACE, a_bench, until_async
@@ -102,6 +102,21 @@ async def test_what_the_server_forbids_is_told_in_the_condition(tmp_path: Path) 
         bench.cluster.faults.clear()
         await bench.rounds(2)
         assert await bench.exists(kinds.JOBS, JOB)
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_does_not_know_backups_yet_has_not_lost_them(tmp_path: Path) -> None:
+    async with a_bench(tmp_path) as bench:
+        await bench.backup()
+        kinds_served = bench.cluster.registry.kinds
+        served = kinds_served.get((kinds.BACKUPS.group, kinds.BACKUPS.plural))
+        assert served is not None
+        kinds_served.remove(served.gr)
+        with pytest.raises(NotServed):
+            await bench.round()
+        kinds_served.add(served)
+        await bench.round()
+        assert (await bench.status())["phase"] == "Pending"
 
 
 @pytest.mark.asyncio
