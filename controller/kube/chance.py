@@ -8,4 +8,10 @@ from collections.abc import Callable
 Jitter = Callable[[], float]
 """Returns a number in [0, 1)."""
 
-jitter: Jitter = random.SystemRandom().random
+source: random.Random = random.SystemRandom()
+"""Looked up with every use: a simulation puts one of its own here, and its runs can be repeated."""
+
+
+def jitter() -> float:
+    """A number in [0, 1)."""
+    return source.random()
