@@ -30,7 +30,7 @@ _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 @dataclass(slots=True)
-class _Form:
+class Form:
     """How objects are written into one stream; a table's head comes once."""
 
     call: Call
@@ -72,7 +72,7 @@ class Watches:
 
     async def watch(self, call: Call) -> web.StreamResponse:
         query = call.request.query
-        accepts = self._predicate(call)
+        accepts = selected(call)
         list_options.check(query, watch=True)
         response = CutStream(headers={"Content-Type": "application/json"})
         await response.prepare(call.request)
@@ -82,22 +82,9 @@ class Watches:
         await response.write_eof()
         return response
 
-    def _predicate(self, call: Call) -> Predicate:
-        query = call.request.query
-        name = call.target.name
-        accepts = predicate(query.get("labelSelector"), query.get("fieldSelector"), call.kind.selectable)
-        namespace = call.target.namespace if call.kind.namespaced else ""
-
-        def accepted(obj: Obj) -> bool:
-            metadata = obj["metadata"]
-            here = not namespace or metadata.get("namespace") == namespace
-            return here and (not name or metadata["name"] == name) and accepts(obj)
-
-        return accepted
-
     async def _lines(self, call: Call, accepts: Predicate, end: float) -> AsyncIterator[bytes]:
         query = call.request.query
-        form = _Form(call, wanted_of(call.request))
+        form = Form(call, wanted_of(call.request))
         marks = is_true(query.get("allowWatchBookmarks"))
         asked = query.get("resourceVersion", "")
         if asked and not asked.isdecimal():
@@ -117,7 +104,7 @@ class Watches:
                 yield form.bookmark(change)
             elif isinstance(change, ApiStatus):
                 yield form.write("ERROR", change.body())
-            elif event := _event(change, accepts):
+            elif event := event_of(change, accepts):
                 yield form.write(*event)
 
 
@@ -145,7 +132,23 @@ async def changes_and_marks(
             yield since
 
 
-def _event(change: Change, accepts: Predicate) -> tuple[str, Obj] | None:
+def selected(call: Call) -> Predicate:
+    """Which objects a list or watch is about."""
+    query = call.request.query
+    name = call.target.name
+    accepts = predicate(query.get("labelSelector"), query.get("fieldSelector"), call.kind.selectable)
+    namespace = call.target.namespace if call.kind.namespaced else ""
+
+    def accepted(obj: Obj) -> bool:
+        metadata = obj["metadata"]
+        here = not namespace or metadata.get("namespace") == namespace
+        return here and (not name or metadata["name"] == name) and accepts(obj)
+
+    return accepted
+
+
+def event_of(change: Change, accepts: Predicate) -> tuple[str, Obj] | None:
+    """What a change is to whoever sees only what ``accepts`` lets through; None when it is nothing."""
     was = change.old is not None and accepts(change.old)
     if change.new is None:
         return ("DELETED", change.last) if was else None
