@@ -5,8 +5,8 @@ What is promised of the lease, and checked here at the wire and at the server:
 - At any moment at most one running process believes that it may act.
 - No write leaves a process that is not the lease's holder at the server: neither one that was stopped and
   goes on, nor one whose renewals were lost.
-- A write that was on its way when another process took the lease may still be carried out. It is then
-  one that cannot do harm: made conditional on a version or uid, or one that makes what has a name of its
+- A write that was on its way when another process took the lease may still be carried out. So every write
+  is one that cannot do harm: conditional on a version or uid, or one that makes what has a name of its
   own (twice is an error) or says the whole intent (and the next leader's reconcile says its own).
 """
 
@@ -80,14 +80,10 @@ class Leadership:
             raise self._trace.fail("checks", f"{process.identity} sends {request}, but {holder} leads")
 
     def accepts(self, request: Incoming) -> None:
-        """The server carried a write out."""
-        process = request.process
-        if process is None or _is_unguarded(request) or self.holder == process.identity:
-            return
-        if not is_harmless_late(request):
-            raise self._trace.fail(
-                "checks", f"an unconditional write of {process.identity} came late: {request}"
-            )
+        """The server carried a write out; any could have been on its way when the lease was lost."""
+        if not _is_unguarded(request) and not is_harmless_late(request):
+            who = request.process.identity if request.process else "somebody"
+            raise self._trace.fail("checks", f"an unconditional write of {who}: {request}")
 
 
 def _is_unguarded(request: Incoming) -> bool:
