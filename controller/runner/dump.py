@@ -50,7 +50,8 @@ from controller.wire.messages import (
     encode,
 )
 
-RELEASE_SECONDS = 20.0
+RELEASE_SECONDS = 15.0
+"""With the end of an upload (``transfer.PARTING_SECONDS``) within what a pod is given to stop."""
 TICK_SECONDS = 1.0
 
 
@@ -241,7 +242,7 @@ class GroupWork:
             key = layout.artifact(name, chain, artifact.file + (encryption.suffix if encryption else ""))
         except StoreError as error:
             raise TransferFailed(str(error)) from error
-        await anyio.to_thread.run_sync(self._tools.intents.add, key)
+        await anyio.to_thread.run_sync(self._tools.intents.add, key, abandon_on_cancel=True)
         stages = [encryption.encryptor()] if encryption else []
         carried = await carry(line, artifact, self._tools.store, key, channel=channel, stages=stages)
         return StoredArtifact(

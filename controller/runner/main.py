@@ -110,6 +110,7 @@ async def _until_terminated(spec: RunSpec, run_id: str, log: Log) -> RunResult:
 
 
 async def cancel_on_signal(scope: anyio.CancelScope) -> None:
+    """Ends the scope when the pod is told to stop."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
             scope.cancel()

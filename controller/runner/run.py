@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar, TypeVarTuple, Unpack
 
 import anyio
 import anyio.to_thread
@@ -55,6 +56,8 @@ from controller.wire.messages import (
     encode,
 )
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 PARALLEL_UPLOADS = 2
 _NO_PARENT = (
     "a DIFF backup continues a chain, and the repository holds no backup yet: set options.backupType to "
@@ -152,19 +155,17 @@ class Run:
     async def _back_up(self) -> RunResult:
         store, tracker = self._world.store, self._world.tracker
         tracker.enter("Resolving", f"looking at {store.location}")
-        before = await anyio.to_thread.run_sync(catalogue.find_run, store, self._run_id)
+        before = await _ask(catalogue.find_run, store, self._run_id)
         if before:
             self._world.log.info("already committed", run=self._run_id)
             await self._release(self._sessions, _files_by_server(before.artifacts))
             return await self._settle(report.committed(before, store.location))
         spec = self._spec
-        await anyio.to_thread.run_sync(
-            catalogue.prepare, store, spec.namespace, spec.backup, spec.backup_uid, self._started
-        )
-        found = await anyio.to_thread.run_sync(catalogue.read, store)
+        await _ask(catalogue.prepare, store, spec.namespace, spec.backup, spec.backup_uid, self._started)
+        found = await _ask(catalogue.read, store)
         self._last_fulls = newest_full_by_database(found.runs)
         if spec.type != "FULL":
-            self._chains = await anyio.to_thread.run_sync(_open_chains, store, found)
+            self._chains = await _ask(_open_chains, store, found)
         if spec.type == "DIFF" and not self._chains.open and not self._chains.broken:
             return self.failure("NoParentBackup", _NO_PARENT)
         tracker.enter("Resolving", "asking the agents which server holds what")
@@ -379,6 +380,11 @@ class Run:
             verification=checked,
             warnings=tuple(warnings),
         )
+
+
+async def _ask(question: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> T:
+    """In a thread, which a pod that is told to stop does not wait for: the server may say nothing."""
+    return await anyio.to_thread.run_sync(question, *arguments, abandon_on_cancel=True)
 
 
 def _open_chains(store: Store, found: catalogue.Catalogue) -> OpenChains:

@@ -10,6 +10,7 @@ Non-guarantee: nothing is visible to readers of the repository until the run's m
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ from controller.runner.session import AgentSession, Cut, SessionError
 from controller.wire.messages import Artifact, ServeRequest
 
 Transport = Literal["tls", "exec"]
+PARTING_SECONDS = 10.0
+"""For an upload to be aborted. The pod's grace has to be enough for the staging's release too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,35 +185,35 @@ async def carry(
             tasks.cancel_scope.cancel()
     if read.size != artifact.size:
         raise TransferFailed(f"{artifact.file}: {read.size} bytes arrived instead of {artifact.size}")
-    found = await anyio.to_thread.run_sync(store.head, key)
+    found = await anyio.to_thread.run_sync(store.head, key, abandon_on_cancel=True)
     if found.size != stored.size:
         raise Unavailable(f"{store.location}/{key} has {found.size} bytes, {stored.size} were sent")
     return Carried(stored.size, stored.sha256, read.size, read.sha256)
 
 
 async def _in_thread(work: Callable[..., None], abort: Callable[[], None], *arguments: object) -> None:
-    """Run blocking ``work``; a cancellation makes it end by ``abort``.
+    """Run blocking ``work``; a cancellation makes it end by ``abort``, and waits for that a little.
 
-    A thread cannot be cancelled, and waiting for one shuts cancellation out: somebody beside it must
-    notice the cancellation and end what the thread waits for.
+    What hangs in a server that says nothing cannot be ended from here: it is left to the end of the process.
     """
-    ended = False
+    begun, ended = threading.Event(), threading.Event()
 
-    async def watch() -> None:
+    def observed() -> None:
+        begun.set()
         try:
-            await anyio.sleep_forever()
+            work(*arguments)
         finally:
-            if not ended:
-                abort()
+            ended.set()
 
-    with unwrapped():
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch)
-            try:
-                await anyio.to_thread.run_sync(work, *arguments)
-            except (Aborted, Interrupted):
-                # What the abort made of the thread is no news when it was the cancellation that did it.
-                await anyio.lowlevel.checkpoint()
-                raise
-            ended = True
-            tasks.cancel_scope.cancel()
+    try:
+        await anyio.to_thread.run_sync(observed, abandon_on_cancel=True)
+    except anyio.get_cancelled_exc_class():
+        abort()
+        if begun.is_set():
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(ended.wait, PARTING_SECONDS)
+        raise
+    except (Aborted, Interrupted):
+        # What the abort made of the thread is no news when it was the cancellation that did it.
+        await anyio.lowlevel.checkpoint()
+        raise

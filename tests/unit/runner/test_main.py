@@ -53,6 +53,7 @@ def spec(storage: StorageTarget) -> str:
     return encode(run).decode()
 
 
+S3_KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
 VOLUME = spec(StorageTarget(type="pvc"))
 
 
@@ -111,3 +112,21 @@ def test_a_pod_that_is_told_to_stop_says_so_and_ends(root: Path) -> None:
     assert process.returncode == 1
     assert (message(root).outcome, message(root).error_reason) == (Outcome.FAILED, "Interrupted")
     assert (root / "backup/ns/nightly/repository.json").exists()
+
+
+def test_a_pod_whose_store_says_nothing_ends_all_the_same(root: Path) -> None:
+    keys = root / "etc/neo4j-backup/storage-credentials"
+    keys.mkdir(parents=True)
+    for name, value in S3_KEYS.items():
+        (keys / name).write_text(value)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        (root / "config").write_text(KUBECONFIG.format(port=port))
+        bucket = spec(StorageTarget(type="s3", bucket="b", endpoint=f"http://127.0.0.1:{port}"))
+        with start(BACKUP_RUN=bucket, BACKUP_RUN_ID="r", KUBECONFIG=str(root / "config")) as process:
+            connection, _ = silent.accept()
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+            connection.close()
+    assert process.returncode == 1
+    assert message(root).error_reason == "Interrupted"
