@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from controller.kube.client import Client
-from controller.kube.informer import Informer, SyncTimeout, wait_all_synced
+from controller.kube.informer import SLICE, Informer, SyncTimeout, wait_all_synced
 from tests.support.scripted_api import (
     Answer,
     an_object,
@@ -228,6 +228,34 @@ async def test_the_store_is_changed_before_its_handlers_run_and_one_that_fails_s
         await informer.wait_synced()
     assert sizes == [2, 100, 2, 100]
     assert len(seen) == 2
+
+
+@virtual
+async def test_it_is_synced_when_every_handler_was_told_everything_and_not_before() -> None:
+    objects = [an_object(f"o{number}", "1") for number in range(3 * SLICE)]
+    async with following(hang) as (informer, api, _):
+        first: list[bool] = []
+        second: list[bool] = []
+        informer.add_handler(lambda _old, _new: first.append(informer.has_synced))
+        informer.add_handler(lambda _old, _new: second.append(informer.has_synced))
+        api.otherwise = listing("5", *objects)
+        await informer.wait_synced()
+    assert first == second == [False] * len(objects)
+
+
+@virtual
+async def test_a_kind_is_watched_from_the_lists_version_and_not_from_an_items() -> None:
+    async with following(listing("5", an_object("a", "3"), an_object("b", "4"))) as (informer, api, _):
+        await informer.wait_synced()
+        await api.asked(2)
+    assert api.calls[1].query["resourceVersion"] == "5"
+
+
+@virtual
+async def test_a_bookmark_moves_the_version_and_is_told_to_nobody() -> None:
+    async with following(listing("5"), events(bookmark("9"), hold=True)) as (informer, _, seen):
+        await until(informer, lambda: informer.store.version == "9")
+    assert seen == []
 
 
 @virtual

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import anyio
 import pytest
+import structlog
 from prometheus_client import REGISTRY
 
 from controller.kube.controller import Done, ReconcileTimeout, TerminalError, run_workers, settle
 from controller.kube.errors import TooManyRequests
 from controller.kube.queuecore import Priority, QueueCore
 from controller.kube.ratelimit import RateLimiter, TokenBucket
-from controller.kube.workqueue import WorkQueue
+from controller.kube.workqueue import INSURANCE_SECONDS, WorkQueue
 from tests.unit.kube.virtual import virtual
 
 
@@ -392,3 +393,93 @@ async def test_stopping_the_workers_gives_the_key_in_hand_back() -> None:
     with anyio.move_on_after(1.0):
         await run_workers(queue, reconcile, 2)
     assert queue.statistics().processing == 0
+
+
+# --- more promises -------------------------------------------------------------------------------
+
+
+def test_a_key_in_hand_holds_nobody_up() -> None:
+    core: QueueCore[str] = QueueCore()
+    for key in "abc":
+        core.add(key, 0.0)
+    assert _take(core) == "a"
+    core.add("a", 0.0)
+    assert [_take(core), _take(core), _take(core)] == ["b", "c", None]
+
+
+def test_a_change_during_the_work_is_never_lost() -> None:
+    core: QueueCore[str] = QueueCore()
+    core.add("a", 0.0)
+    assert _take(core) == "a"
+    core.add("a", 1.0)
+    core.done("a", 2.0)
+    assert _take(core) == "a"
+
+
+@pytest.mark.parametrize("seconds", [1e9, 1e300, float("inf")])
+def test_a_delay_of_any_length_is_kept_without_an_error(seconds: float) -> None:
+    @virtual
+    async def run() -> None:
+        queue = a_queue()
+        queue.add_after("far", seconds)
+        queue.add_after("near", 60.0)
+        assert await queue.get() == "near"
+        assert queue.statistics().delayed == 1
+
+    run()
+
+
+@virtual
+async def test_a_waiting_worker_looks_again_even_if_nobody_woke_it() -> None:
+    queue = a_queue()
+    begun = anyio.current_time()
+
+    async def forget_to_wake() -> None:
+        await anyio.sleep(1.0)
+        queue._core.add("lost", anyio.current_time())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(forget_to_wake)
+        assert await queue.get() == "lost"
+    assert anyio.current_time() - begun < INSURANCE_SECONDS + 1.0
+
+
+@virtual
+async def test_shutting_down_twice_is_shutting_down() -> None:
+    queue = a_queue("a")
+    queue.shutdown()
+    queue.shutdown()
+    assert await queue.get() == "a"
+    queue.done("a")
+    await queue.drain()
+    await queue.drain()
+    assert await queue.get() is None
+
+
+@virtual
+async def test_every_reconcile_has_a_number_of_its_own_in_the_log() -> None:
+    queue, bound = a_queue("a", "b"), []
+
+    async def reconcile(_: str) -> Done:
+        bound.append(dict(structlog.contextvars.get_contextvars()))
+        return Done()
+
+    queue.shutdown()
+    await run_workers(queue, reconcile, 1)
+    assert [item["key"] for item in bound] == ["a", "b"]
+    assert bound[0]["reconcile"] != bound[1]["reconcile"]
+    assert not structlog.contextvars.get_contextvars()
+
+
+@virtual
+async def test_a_limit_of_time_is_told_from_the_end_of_the_program() -> None:
+    """The first counts as a failure of its key; the second counts for nothing."""
+    queue = a_queue("a")
+
+    async def reconcile(_: str) -> Done:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    with anyio.move_on_after(1.0):
+        await run_workers(queue, reconcile, 1, timeout=30.0)
+    assert queue.failures("a") == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import yaml
 from anyio.abc import TaskGroup
 
@@ -58,6 +59,24 @@ class Bench:
     group: TaskGroup
     woken: list[Key] = field(default_factory=list)
     following: dict[Resource, anyio.CancelScope] = field(default_factory=dict)
+
+    shown: list[tuple[Any, bytes]] = field(default_factory=list)
+    """Everything that was ever cached, and as what: nobody may change it."""
+
+    def guard(self) -> None:
+        """Remember what each cached object is."""
+
+        def remember(_old: object, new: object) -> None:
+            if new is not None:
+                self.shown.append((new, msgspec.json.encode(new)))
+
+        for informer in self.caches.informers:
+            informer.add_handler(remember)
+
+    def check_unchanged(self) -> None:
+        """Fail for an object that somebody changed where all look at it."""
+        for item, content in self.shown:
+            assert msgspec.json.encode(item) == content, f"{item.namespace}/{item.name} was changed"
 
     async def follow(self, informer: Informer[Any]) -> None:
         with anyio.CancelScope() as self.following[informer.resource]:
@@ -302,11 +321,13 @@ async def a_bench(directory: Path) -> AsyncIterator[Bench]:
         )
         async with anyio.create_task_group() as group:
             bench = Bench(cluster, client, caches, reconciler, queue, group, woken)
+            bench.guard()
             for informer in caches.informers:
                 group.start_soon(bench.follow, informer)
             group.start_soon(recorder.run)
             await wait_all_synced(caches.informers, seconds=20)
             yield bench
+            bench.check_unchanged()
             group.cancel_scope.cancel()
 
 

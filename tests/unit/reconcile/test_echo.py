@@ -110,3 +110,19 @@ async def test_a_deletion_that_the_cache_lacks_is_waited_for(tmp_path: Path) -> 
             again = bench.cluster.faults.add(Fault(method="DELETE", path="/apis/batch/", status=500))
             assert (await bench.reconciler(NIGHTLY)).requeue_after is not None
             assert not again.fired
+
+
+@pytest.mark.asyncio
+async def test_what_is_cached_is_changed_by_nobody_and_a_change_would_be_found(tmp_path: Path) -> None:
+    """The bench looks at the end of each of its tests; this one sees to it that it would notice."""
+    async with a_bench(tmp_path) as bench:
+        await bench.backup()
+        await bench.graph(with_sidecar=True)
+        await bench.rounds(2)
+        bench.check_unchanged()
+        (graph,) = bench.caches.stateful_sets.all()
+        assert graph.metadata.labels is not None
+        graph.metadata.labels["changed"] = "in place"
+        with pytest.raises(AssertionError, match="was changed"):
+            bench.check_unchanged()
+        del graph.metadata.labels["changed"]

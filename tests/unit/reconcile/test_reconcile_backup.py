@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.api.backup import FINALIZER
 from controller.kube.errors import ConnectionFailed, NotServed
 from controller.plan import kinds
 from hack.devcluster.faults import Fault
@@ -204,3 +205,56 @@ async def test_rights_elsewhere_come_after_the_finalizer_and_go_before_it(tmp_pa
 async def test_a_backup_that_is_gone_is_no_work(tmp_path: Path) -> None:
     async with a_bench(tmp_path) as bench:
         assert (await bench.round("never-there")).requeue_after is None
+
+
+@pytest.mark.asyncio
+async def test_a_conflict_on_the_status_is_planned_again_from_the_newest_and_written_once(
+    tmp_path: Path,
+) -> None:
+    async with a_bench(tmp_path) as bench:
+        await bench.backup()
+        with bench.lagging(bench.caches.backups):
+            patch = {"metadata": {"labels": {"by": "somebody"}}}
+            newer = await bench.client.merge_patch(kinds.BACKUPS, "nightly", NAMESPACE, patch)
+            done = await bench.reconciler((NAMESPACE, "nightly"))
+            assert done.requeue_after is not None
+            assert "status" not in await bench.client.get(kinds.BACKUPS, "nightly", NAMESPACE)
+        assert newer["metadata"]["labels"] == {"by": "somebody"}
+        before = bench.cluster.registry.version
+        await bench.rounds(2)
+        assert bench.writes(before) == {"Neo4jBackup": 1}
+        assert (await bench.status())["observedGeneration"] == 1
+
+
+@pytest.mark.asyncio
+async def test_the_generation_that_was_planned_from_is_told_and_not_the_newest(tmp_path: Path) -> None:
+    async with a_bench(tmp_path) as bench:
+        await bench.backup()
+        await bench.round()
+        assert (await bench.status())["observedGeneration"] == 1
+        await bench.client.merge_patch(kinds.BACKUPS, "nightly", NAMESPACE, {"spec": {"suspend": True}})
+        status = await bench.status()
+        assert {status["observedGeneration"], *(c["observedGeneration"] for c in status["conditions"])} == {1}
+        await bench.round()
+        assert (await bench.status())["observedGeneration"] == 2
+        # One that was not judged again keeps the generation of its verdict.
+        assert (await bench.condition("Ready"))["observedGeneration"] == 2
+
+
+@pytest.mark.asyncio
+async def test_a_finalizer_that_somebody_adds_meanwhile_is_not_lost(tmp_path: Path) -> None:
+    async with a_bench(tmp_path) as bench:
+        await bench.graph()
+        await bench.allow("elsewhere")
+        target = {"kind": "Cluster", "name": "graph", "namespace": NAMESPACE}
+        await bench.backup(namespace="elsewhere", target=target)
+        with bench.lagging(bench.caches.backups):
+            theirs = {"metadata": {"finalizers": ["example.com/theirs"]}}
+            await bench.client.merge_patch(kinds.BACKUPS, "nightly", "elsewhere", theirs)
+            await bench.reconciler(("elsewhere", "nightly"))
+            found = await bench.client.get(kinds.BACKUPS, "nightly", "elsewhere")
+            assert found["metadata"]["finalizers"] == ["example.com/theirs"]
+        await bench.settled()
+        await bench.reconciler(("elsewhere", "nightly"))
+        found = await bench.client.get(kinds.BACKUPS, "nightly", "elsewhere")
+        assert sorted(found["metadata"]["finalizers"]) == sorted(["example.com/theirs", FINALIZER])
