@@ -33,7 +33,10 @@ RETRY_SECONDS = 2.0
 SWEEP_SECONDS = 60.0
 UNCLAIMED_SECONDS = 24 * 3600.0
 FORGET_SECONDS = 7 * 24 * 3600.0
-_RESTARTED = "the agent was restarted while this run was being dumped; ask for it again"
+_RESTARTED = (
+    "the agent was restarted while this run was being dumped (kubectl describe pod says why: OOMKilled means "
+    "that the sidecar's memory limit is too small); ask for it again"
+)
 _BUSY = "another command of Neo4j kept this sidecar busy; ask again"
 _STOPPED = "the agent was asked to stop (SIGTERM) while this run was being dumped; ask for it again"
 

@@ -17,6 +17,8 @@ from controller.wire.locations import RUNNER_CONTAINER
 from controller.wire.messages import RunResult, Unreadable, decode
 
 EVENT_REASONS = frozenset({"FailedMount", "FailedAttachVolume", "FailedCreate", "FailedCreatePodSandBox"})
+INTERRUPTED = "Interrupted"
+"""What a runner calls the end by SIGTERM."""
 _RESULT_MARK = " result {"
 
 
@@ -122,7 +124,7 @@ def why_ended(pod: Pod) -> Cause | None:
     """Why this pod's attempt failed; None when it did not fail."""
     result, ended = result_of(pod), terminated(pod)
     if result is not None and result.error:
-        return Cause(result.error_reason or "RunFailed", one_line(result.error))
+        return _disrupted(pod, result) or Cause(result.error_reason or "RunFailed", one_line(result.error))
     if ended and ended.reason == "OOMKilled":
         return Cause("OOMKilled", f"pod {pod.name} was killed because it used more memory than its limit")
     if pod.status.reason:
@@ -135,6 +137,15 @@ def why_ended(pod: Pod) -> Cause | None:
             "PodFailed", one_line(f"pod {pod.name} failed: {pod.status.message or 'no reason given'}")
         )
     return None
+
+
+def _disrupted(pod: Pod, result: RunResult) -> Cause | None:
+    """Who told a pod to stop: an eviction, a taint, a preemption. The runner only knows that it was told."""
+    disruption = pod.condition("DisruptionTarget")
+    if result.error_reason != INTERRUPTED or disruption is None or disruption.status != "True":
+        return None
+    said = disruption.message or disruption.reason
+    return Cause(disruption.reason or INTERRUPTED, one_line(f"pod {pod.name} was told to stop: {said}"))
 
 
 def _exit(pod: Pod, ended: Terminated) -> Cause:

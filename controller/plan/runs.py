@@ -124,7 +124,7 @@ def read_run(seen: RunSeen, backup_uid: str) -> Run:
     finished = job.status.completion_time or final.last_transition_time
     if final.type == "Complete":
         return _completed(job, result, scheduled, finished)
-    cause = _why_failed(final, attempts, result)
+    cause = _why_failed(final, attempts)
     return Run(job, "Failed", scheduled, cause=cause, result=result, finished=finished)
 
 
@@ -161,12 +161,12 @@ def _no_pod(seen: RunSeen) -> Cause:
     return Cause("PodNotCreated", f"Job {seen.job.name} has no pod yet")
 
 
-def _why_failed(final: Condition, attempts: list[Attempt], result: RunResult | None) -> Cause:
+def _why_failed(final: Condition, attempts: list[Attempt]) -> Cause:
     if final.reason == "DeadlineExceeded":
         return Cause("DeadlineExceeded", one_line(final.message or "the run took longer than its deadline"))
-    if result is not None and result.error:
-        return Cause(result.error_reason or "RunFailed", one_line(result.error))
-    told = next((cause for item in attempts if (cause := why_ended(item.pod)) is not None), None)
+    # A runner that could still speak knows best, also where a later pod of the Job could not.
+    telling = sorted(attempts, key=lambda item: result_of(item.pod) is None)
+    told = next((cause for item in telling if (cause := why_ended(item.pod)) is not None), None)
     if told is not None:
         return told
     return Cause(

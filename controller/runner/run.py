@@ -40,6 +40,7 @@ from controller.repository.store import Store
 from controller.repository.verify import level_of
 from controller.runner import report
 from controller.runner.aftermath import Aftermath, verify
+from controller.runner.causes import reason_of
 from controller.runner.dump import GroupWork, Harvest, Tools, plain_file, release, request_for
 from controller.runner.groups import unwrapped
 from controller.runner.log import Log
@@ -308,7 +309,9 @@ class Run:
         if not artifacts:
             if plan.blocked:
                 return self.failure("AgentUnreachable", plan.blocked, missing)
-            reason = report.VERIFICATION_FAILED if lost else "BackupFailed" if missing else "NothingToSave"
+            reason = (
+                report.VERIFICATION_FAILED if lost else reason_of(missing) if missing else "NothingToSave"
+            )
             wanted = len(plan.choices) + len(plan.refused)
             error = report.missing_error(missing, wanted) or "the deployment has no database to save"
             failure = self.failure(reason, error, missing)

@@ -38,6 +38,7 @@ from controller.wire.messages import (
 
 STDOUT = 1
 USAGE = 64
+NO_SUCH_RUN = 66
 T = TypeVar("T")
 M = TypeVar("M", bound=msgspec.Struct)
 
@@ -328,6 +329,8 @@ def _verdict(output: _Output, verb: str) -> SessionError:
         return Cut(f"{verb}: {said}")
     if not output.exit_code:
         return Cut(f"{verb} ended early")
+    if output.exit_code == NO_SUCH_RUN and verb == "follow":
+        return AgentRefused("the pod was replaced during the dump: its agent does not know this run any more")
     return AgentRefused(f"agent {verb} ended with exit code {output.exit_code}: {said}")
 
 

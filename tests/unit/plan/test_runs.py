@@ -127,6 +127,26 @@ def test_the_runners_own_words_win_over_everything_else() -> None:
     assert (run.cause.reason, run.cause.message) == ("AccessDenied", "access denied to s3://b")
 
 
+def test_a_runner_that_was_told_to_stop_says_by_whom() -> None:
+    result = a_result(Outcome.FAILED, error="the pod was told to stop", error_reason="Interrupted")
+    state, message = ended(1, encode(result).decode()), "Eviction API: evicting for the drain of node1"
+    condition = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "EvictionByEvictionAPI",
+        "message": message,
+    }
+    for pod, reason, text in (
+        (a_pod(state, conditions=[condition]), "EvictionByEvictionAPI", message),
+        (a_pod(state, conditions=[condition | {"status": "False"}]), "Interrupted", "told to stop"),
+        (a_pod(state), "Interrupted", "told to stop"),
+    ):
+        run = read(finished("Failed", "BackoffLimitExceeded"), pod)
+        assert run.cause is not None
+        assert run.cause.reason == reason
+        assert text in run.cause.message
+
+
 def test_a_deadline_is_named_as_such() -> None:
     run = read(finished("Failed", "DeadlineExceeded", "Job was active longer than specified deadline"))
     assert run.cause is not None

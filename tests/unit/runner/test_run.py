@@ -213,6 +213,15 @@ async def test_nothing_saved_commits_nothing() -> None:
     assert catalogue.read(world.store).runs == ()
 
 
+async def test_a_full_volume_has_a_word_of_its_own() -> None:
+    world = World()
+    for agent in world.agents.values():
+        agent.stores.clear()
+        agent.error = "No space left on device"
+    result = await world.run()
+    assert (result.outcome, result.error_reason) == (Outcome.FAILED, "DataVolumeFull")
+
+
 async def test_warnings_reach_the_outcome() -> None:
     world = World()
     world.agents["graph-2"].warnings = ("metadata was left out",)
