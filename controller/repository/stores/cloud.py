@@ -38,9 +38,11 @@ from controller.repository.errors import (
 )
 from controller.repository.store import ObjectInfo, check_key
 from controller.repository.stores import words
+from controller.repository.stores.ahead import ahead
 from controller.repository.stores.guarded import Guarded
 
 if TYPE_CHECKING:
+    from obstore import Attributes
     from obstore.store import AzureStore, ClientConfig, GCSStore, RetryConfig, S3Store
 
     Bucket = AzureStore | GCSStore | S3Store
@@ -74,9 +76,10 @@ class Place:
 class CloudStore:
     """Objects in an obstore bucket. Use one of the providers' own classes."""
 
-    def __init__(self, bucket: Bucket, place: Place) -> None:
+    def __init__(self, bucket: Bucket, place: Place, storage_class: str = "") -> None:
         self._bucket = bucket
         self._place = place
+        self._attributes: Attributes | None = {"Storage-Class": storage_class} if storage_class else None
 
     @property
     def location(self) -> str:
@@ -90,6 +93,7 @@ class CloudStore:
                 self._bucket,
                 check_key(key),
                 guarded,
+                attributes=self._attributes,
                 chunk_size=part,
                 max_concurrency=max(1, min(_CONNECTIONS, _IN_FLIGHT // part)),
             )
@@ -99,6 +103,9 @@ class CloudStore:
             obstore.put(self._bucket, check_key(key), data, mode="create")
 
     def get(self, key: str) -> Iterator[bytes]:
+        return ahead(self._ranges(key))
+
+    def _ranges(self, key: str) -> Iterator[bytes]:
         # Ranges instead of one response: the client's time limit is for a whole request, body included.
         size = self.head(key).size
         for start in range(0, size, _READ):

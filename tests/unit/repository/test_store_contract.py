@@ -39,6 +39,15 @@ def test_objects_larger_than_a_part_are_kept_whole(store: Store) -> None:
     assert everything(store, "large") == b"".join(parts)
 
 
+def test_an_object_can_be_copied_within_the_store(store: Store) -> None:
+    store.put("original", [b"a" * MIB] * 9)
+    store.put("copy", store.get("original"))
+    assert everything(store, "copy") == b"a" * 9 * MIB
+    with pytest.raises(NotFound):
+        store.put("copy", store.get("missing"))
+    assert store.head("copy").size == 9 * MIB
+
+
 def test_put_replaces(store: Store) -> None:
     store.put("key", [b"old and longer"])
     store.put("key", [b"new"])
