@@ -277,6 +277,9 @@ class RetentionPolicy(Model):
     """How many backups are kept."""
     delete_policy: Literal["Delete", "Archive"] = "Delete"
     """What happens to the others: Delete removes them, Archive moves them to archive/ in the repository."""
+    archive_storage_class: str | None = Field(default=None, min_length=1, max_length=64)
+    """For Archive in storage type s3: storage class of the archived artifacts, e.g. GLACIER_IR or
+    DEEP_ARCHIVE. Without it the bucket's own default."""
 
     rules: ClassVar[tuple[Rule[RetentionPolicy], ...]] = (
         Rule(
@@ -284,6 +287,17 @@ class RetentionPolicy(Model):
             " && self.maxAge.matches('[1-9]'))",
             "maxAge must be a duration such as 30d, 720h or 1h30m",
             lambda it: it.max_age is None or _is_duration(it.max_age),
+        ),
+        Rule(
+            "!has(self.archiveStorageClass) || (has(self.deletePolicy) && self.deletePolicy == 'Archive')",
+            "archiveStorageClass is for deletePolicy Archive only",
+            lambda it: it.archive_storage_class is None or it.delete_policy == "Archive",
+        ),
+        _text_rule(
+            "archiveStorageClass",
+            "archive_storage_class",
+            "[A-Z][A-Z0-9_]*",
+            "archiveStorageClass must be the name of a storage class such as GLACIER_IR",
         ),
     )
 
@@ -429,6 +443,13 @@ class BackupSpec(Model):
             _CLOUDS_AGREE,
             "cloud and storage.cloud disagree; keep one of them, or make what both set equal",
             lambda it: _clouds_agree(it.cloud, it.storage.cloud),
+        ),
+        Rule(
+            "!has(self.retention) || !has(self.retention.archiveStorageClass) || self.storage.type == 's3'",
+            "retention.archiveStorageClass is for storage type s3 only",
+            lambda it: (
+                it.storage.type == "s3" or it.retention is None or it.retention.archive_storage_class is None
+            ),
         ),
     )
 

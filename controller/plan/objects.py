@@ -165,6 +165,7 @@ def _retention(policy: RetentionPolicy | None) -> Retention | None:
         max_age_seconds=int(age.total_seconds()) if age else 0,
         max_count=policy.max_count or 0,
         archive=policy.delete_policy == "Archive",
+        archive_storage_class=policy.archive_storage_class or "",
     )
 
 

@@ -6,6 +6,7 @@ Non-guarantee: none about the settings beyond what a store cannot work without.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from controller.repository import layout
@@ -21,8 +22,11 @@ from controller.repository.stores.s3 import S3Store
 from controller.wire.messages import RunSpec
 
 
-def open_store(spec: RunSpec, *, volume: Path, credentials: Path) -> Store:
-    """The store of ``spec``'s repository: keys are relative to ``<path>/<namespace>/<backup>``."""
+def open_store(spec: RunSpec, *, volume: Path, credentials: Path, storage_class: str = "") -> Store:
+    """The store of ``spec``'s repository: keys are relative to ``<path>/<namespace>/<backup>``.
+
+    ``storage_class`` is that of the objects which are written through it; only S3 is asked for one.
+    """
     target = spec.storage
     prefix = layout.root(target.path, spec.namespace, spec.backup)
     if target.type == "pvc":
@@ -32,7 +36,8 @@ def open_store(spec: RunSpec, *, volume: Path, credentials: Path) -> Store:
     secret = read_files(credentials)
     match target.type:
         case "s3":
-            return S3Store(s3_settings(target, prefix, secret))
+            settings = s3_settings(target, prefix, secret)
+            return S3Store(replace(settings, storage_class=storage_class))
         case "gcs":
             return GCSStore(gcs_settings(target, prefix, secret))
         case "azure":

@@ -34,9 +34,13 @@ class Excess:
 
 
 def prune(
-    store: Store, runs: Iterable[RunManifest], excess: Iterable[Excess], now: Callable[[], datetime]
-) -> int:
-    """Remove or archive; returns how many artifacts went."""
+    store: Store, runs: Iterable[RunManifest], excess: Iterable[Excess], now: Callable[[], datetime],
+    cold: Store | None = None,
+) -> int:  # fmt: skip
+    """Remove or archive; returns how many artifacts went.
+
+    ``cold`` is the same repository, opened to write archived artifacts in a storage class of their own.
+    """
     going = {(one.run_id, one.key): one for one in excess}
     every = sorted(runs, key=lambda run: (run.started, run.run_id), reverse=True)
     kept = {one.key for run in every for one in run.artifacts if (run.run_id, one.key) not in going}
@@ -45,17 +49,16 @@ def prune(
         leaving = [one for one in run.artifacts if (run.run_id, one.key) in going and one.key not in kept]
         if leaving:
             archive = [one for one in leaving if going[run.run_id, one.key].archive]
-            _let_go(store, run, leaving, archive, now)
+            if archive:
+                _archive(store, run, archive, cold or store)
+            _let_go(store, run, leaving, now)
             gone += len(leaving)
     return gone
 
 
 def _let_go(
-    store: Store, run: RunManifest, leaving: list[StoredArtifact], archive: list[StoredArtifact],
-    now: Callable[[], datetime],
-) -> None:  # fmt: skip
-    if archive:
-        _archive(store, run, archive)
+    store: Store, run: RunManifest, leaving: list[StoredArtifact], now: Callable[[], datetime]
+) -> None:
     # Until the manifest is changed the keys are owned, so a note that comes too early removes nothing.
     note = Intents(store, f"removal-{run.run_id}", now)
     note.add(*(one.key for one in leaving), removal=True)
@@ -67,11 +70,11 @@ def _let_go(
     note.undo()
 
 
-def _archive(store: Store, run: RunManifest, artifacts: list[StoredArtifact]) -> None:
-    """Copies through this process: providers' own copies end at 5 GiB."""
+def _archive(store: Store, run: RunManifest, artifacts: list[StoredArtifact], cold: Store) -> None:
+    """Through this process: providers' own copies end at 5 GiB. The manifest is not cold: it is read."""
     for one in artifacts:
         target = layout.archived(one.key)
-        store.put(target, store.get(one.key), size_hint=one.size)
+        cold.put(target, store.get(one.key), size_hint=one.size)
         if store.head(target).size != one.size:
             raise Unavailable(f"{store.location}/{target} is not as long as what was copied there")
     key = layout.archived(layout.manifest(run.run_id))

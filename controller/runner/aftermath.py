@@ -85,6 +85,8 @@ class Aftermath:
     tracker: Tracker
     log: Log
     now: Callable[[], datetime]
+    cold: Store | None = None
+    """The repository, opened to write archived artifacts in a storage class of their own."""
 
     async def settle(self, result: RunResult, retention: Retention | None) -> RunResult:
         """``result`` with what became of retention."""
@@ -115,7 +117,7 @@ class Aftermath:
         for one in leaving:
             self.log.info("retention", verdict=one.verdict.value, key=one.key, reason=one.reason)
         excess = [Excess(one.run_id, one.key, one.verdict.value == "Archive") for one in leaving]
-        return found, prune(self.store, found.runs, excess, self.now), ""
+        return found, prune(self.store, found.runs, excess, self.now, self.cold), ""
 
 
 def policy_of(retention: Retention) -> Policy:

@@ -89,6 +89,8 @@ async def _until_terminated(spec: RunSpec, run_id: str, log: Log) -> RunResult:
     credentials = locations.located(locations.STORAGE_CREDENTIALS_DIR)
     service_account = str(locations.located(locations.SERVICE_ACCOUNT_DIR))
     store = open_store(spec, volume=volume, credentials=credentials)
+    class_ = spec.retention.archive_storage_class if spec.retention else ""
+    cold = open_store(spec, volume=volume, credentials=credentials, storage_class=class_) if class_ else None
     encryption = open_encryption(spec, locations.located(locations.ENCRYPTION_KEYS_DIR))
     async with Client(load_config(service_account_dir=service_account)) as client:
         world = Surroundings(
@@ -98,6 +100,7 @@ async def _until_terminated(spec: RunSpec, run_id: str, log: Log) -> RunResult:
             tracker=Tracker(run_id, log.progress, time.monotonic),
             now=_now,
             encryption=encryption,
+            cold=cold,
         )
         run = Run(spec, run_id, world)
         result: RunResult | None = None

@@ -76,6 +76,8 @@ class Surroundings:
     tracker: Tracker
     now: Callable[[], datetime]
     encryption: Encryption | None = None
+    cold: Store | None = None
+    """The same repository for what is archived, where that has a storage class of its own."""
     persistence: Persistence = field(default_factory=Persistence)
 
 
@@ -182,7 +184,7 @@ class Run:
 
     async def _settle(self, result: RunResult) -> RunResult:
         world = self._world
-        aftermath = Aftermath(world.store, world.tracker, world.log, world.now)
+        aftermath = Aftermath(world.store, world.tracker, world.log, world.now, world.cold)
         return await aftermath.settle(result, self._spec.retention)
 
     async def _release_after(self, plan: SourcePlan, tally: _Tally, *, committed: bool) -> None:

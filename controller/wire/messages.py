@@ -276,6 +276,7 @@ class Retention(Message, frozen=True, kw_only=True):
     max_age_seconds: int = 0
     max_count: int = 0
     archive: bool = False
+    archive_storage_class: str = ""
 
 
 class RunSpec(Message, frozen=True, kw_only=True):

@@ -45,6 +45,12 @@ class S3Server:
         """Keys of multipart uploads that nobody has finished or aborted."""
         return re.findall(r"<Upload>.*?<Key>(.*?)</Key>", self._call("GET", f"{bucket}?uploads"), re.DOTALL)
 
+    def storage_classes(self, bucket: str) -> dict[str, str]:
+        """By key."""
+        found = self._call("GET", f"{bucket}?list-type=2")
+        pattern = r"<Contents>.*?<Key>(.*?)</Key>.*?<StorageClass>(.*?)</StorageClass>"
+        return dict(re.findall(pattern, found, re.DOTALL))
+
     def _call(self, method: str, path: str) -> str:
         request = urllib.request.Request(f"{self.endpoint}/{path}", method=method)
         with urllib.request.urlopen(request, context=self.tls) as answer:

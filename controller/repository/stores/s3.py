@@ -51,6 +51,8 @@ class S3Settings:
     """Whether the bucket is in the path of a URL; None: with an endpoint of one's own, yes."""
     checksum: str = ""
     """``SHA256``: the server checks every part against it."""
+    storage_class: str = ""
+    """Of all objects that are written; empty: the bucket's default."""
     retry_timeout: timedelta = timedelta(seconds=60)
 
     def __repr__(self) -> str:
@@ -68,7 +70,7 @@ class S3Store(CloudStore):
             no_bucket=_NO_BUCKET,
             denied=_DENIED,
         )
-        super().__init__(connected(partial(_connect, settings)), place)
+        super().__init__(connected(partial(_connect, settings)), place, settings.storage_class)
 
 
 def _path_style(settings: S3Settings) -> bool:

@@ -68,6 +68,10 @@ VALID: dict[str, Spec] = {
     "age in days": spec(retention={"maxAge": "30d"}),
     "age in hours": spec(retention={"maxAge": "720h"}),
     "age in both": spec(retention={"maxAge": "1h30m", "maxCount": 1, "deletePolicy": "Archive"}),
+    "archive in a class of its own": spec(
+        storage={"type": "s3", "bucket": "backups"},
+        retention={"maxCount": 1, "deletePolicy": "Archive", "archiveStorageClass": "GLACIER_IR"},
+    ),
     "verify": options(verify=True),
     "verify twice": options(verify=True, verifyBackup=True),
     "arguments": options(additionalArgs=["--temp-path=/tmp/backup", "--parallel-recovery", "--verbose"]),
@@ -172,6 +176,21 @@ BROKEN: dict[str, tuple[Spec, str]] = {
     "age with a fraction": (spec(retention={"maxAge": "1.5h"}), "maxAge must be a duration"),
     "age the wrong way round": (spec(retention={"maxAge": "30m1h"}), "maxAge must be a duration"),
     "age of nothing": (spec(retention={"maxAge": "0d"}), "maxAge must be a duration"),
+    "a class for what is deleted": (
+        spec(retention={"maxCount": 1, "archiveStorageClass": "GLACIER"}),
+        "archiveStorageClass is for deletePolicy Archive only",
+    ),
+    "a class that is none": (
+        spec(retention={"deletePolicy": "Archive", "archiveStorageClass": "cold, please"}),
+        "archiveStorageClass must be the name of a storage class",
+    ),
+    "a class for a volume": (
+        spec(
+            storage={"type": "pvc", "pvc": {"name": "a"}},
+            retention={"deletePolicy": "Archive", "archiveStorageClass": "GLACIER"},
+        ),
+        "retention.archiveStorageClass is for storage type s3 only",
+    ),
     "verify against itself": (
         options(verify=True, verifyBackup=False),
         "verify and verifyBackup mean the same",

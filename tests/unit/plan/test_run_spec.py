@@ -41,6 +41,16 @@ def test_the_policy_reaches_the_runner_exactly(retention: dict[str, Any], expect
     assert told({"retention": retention})["retention"] == expected
 
 
+def test_the_class_of_what_is_archived_reaches_the_runner() -> None:
+    retention = {"maxCount": 3, "deletePolicy": "Archive", "archiveStorageClass": "GLACIER_IR"}
+    storage = {"type": "s3", "bucket": "b", "cloud": {"provider": "aws", "region": "eu-west-1"}}
+    assert told({"retention": retention, "storage": storage})["retention"] == {
+        "maxCount": 3,
+        "archive": True,
+        "archiveStorageClass": "GLACIER_IR",
+    }
+
+
 def test_a_policy_without_limits_is_none() -> None:
     assert "retention" not in told({"retention": {"deletePolicy": "Archive"}})
     assert "retention" not in told({})

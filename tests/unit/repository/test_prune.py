@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import msgspec
 import pytest
@@ -20,7 +22,9 @@ from controller.repository.manifest import Intent, RunManifest, encode
 from controller.repository.prune import Excess, prune
 from controller.repository.store import Store
 from controller.repository.stores.memory import MemoryStore
+from controller.repository.stores.s3 import S3Settings, S3Store
 from tests.property.retention.histories import Database, histories, run
+from tests.support.s3 import s3_server
 
 NOW = datetime(2036, 1, 1, tzinfo=UTC)
 
@@ -34,24 +38,27 @@ class Crash(Exception):
 
 
 class Crashing(MemoryStore):
-    """Dies before the write or deletion number ``after``."""
+    """Dies at the write or deletion number ``after``: before it, or ``late``, when it is done already."""
 
-    def __init__(self) -> None:
+    def __init__(self, late: bool = False) -> None:
         super().__init__()
         self.after = -1
+        self.late = late
 
     def put(self, key: str, chunks: Iterable[bytes], *, size_hint: int = 0) -> None:
-        self._count()
-        super().put(key, chunks)
+        self._step(partial(super().put, key, chunks))
 
     def delete(self, key: str) -> None:
-        self._count()
-        super().delete(key)
+        self._step(partial(super().delete, key))
 
-    def _count(self) -> None:
-        if self.after == 0:
-            raise Crash
+    def _step(self, do: Callable[[], None]) -> None:
+        last = self.after == 0
         self.after -= 1
+        if last and not self.late:
+            raise Crash
+        do()
+        if last:
+            raise Crash
 
 
 def filled(store: MemoryStore, runs: list[RunManifest]) -> None:
@@ -128,6 +135,68 @@ def test_a_crash_anywhere_leaves_a_consistent_repository_and_the_next_run_finish
     clean(store, policy)
     assert keys(store) == keys(expected)
     assert not keys(store, layout.INTENTS)
+
+
+FOREIGN = ("databases/neo4j/c1/notes.txt", "archive/from-before.txt", "intents/readme.txt", "else/x.backup")
+
+
+def a_history() -> list[RunManifest]:
+    """Two databases, two chains each, of which one begins in the middle of a run of the other's."""
+    neo4j, orders = Database("neo4j"), Database("orders")
+    runs = [run(0, (neo4j.full(), orders.full()))]
+    for number in range(1, 6):
+        neo4j.last_tx += number
+        orders.last_tx += 1
+        made = (neo4j.full() if number == 3 else neo4j.diff(overlap=2), orders.diff())
+        runs.append(run(number, made))
+    return sized([*runs, run(6, (neo4j.diff(), orders.full()))])
+
+
+@pytest.mark.parametrize("archive", [False, True])
+@pytest.mark.parametrize("late", [False, True])
+def test_any_step_may_be_the_last_one(archive: bool, late: bool) -> None:
+    """Every prefix of the steps, with what a person put beside our own things."""
+    policy, runs, expected = Policy(max_count=1, archive=archive), a_history(), MemoryStore()
+    filled(expected, runs)
+    clean(expected, policy)
+    steps = 0
+    while True:
+        store = Crashing(late)
+        filled(store, runs)
+        for key in FOREIGN:
+            store.put(key, [b"not ours"])
+        store.after = steps
+        try:
+            clean(store, policy)
+        except Crash:
+            steps += 1
+        else:
+            break
+        store.after = -1
+        check_consistent(store, ways(runs))
+        clean(store, policy)
+        assert keys(store) == keys(expected) | set(FOREIGN)
+    assert steps > 20
+    assert len(keys(expected, layout.DATABASES)) == 5
+
+
+def test_what_is_archived_gets_its_storage_class_and_nothing_else_does() -> None:
+    runs = a_history()
+    with s3_server() as server:
+        bucket = server.make_bucket()
+        place = S3Settings(bucket, endpoint=server.endpoint, access_key_id="a", secret_access_key="b")
+        store = S3Store(place)
+        for one in runs:
+            for artifact in one.artifacts:
+                store.put(artifact.key, [artifact.key.encode()])
+            catalogue.commit(store, one)
+        found = decide(catalogue.read(store), Policy(max_count=1, archive=True), NOW)
+        excess = [Excess(one.run_id, one.key, archive=True) for one in found.archive]
+        prune(store, runs, excess, now, S3Store(replace(place, storage_class="GLACIER_IR")))
+        classes = server.storage_classes(bucket)
+    cold = {key for key, found in classes.items() if found == "GLACIER_IR"}
+    assert cold == {f"archive/{one.key}" for one in excess}
+    assert {found for key, found in classes.items() if key not in cold} == {"STANDARD"}
 
 
 @settings(max_examples=60, deadline=None)
