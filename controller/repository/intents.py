@@ -4,7 +4,8 @@ Guarantee: a key is noted before it is written, and before its manifest goes. :f
 what a note names and no manifest does, so that nothing that a person or another backup put there is ever
 touched; a note of a run is believed to be of a dead one only after ``GRACE``.
 
-Non-guarantee: unfinished multipart uploads are no objects; the bucket's lifecycle rule removes those.
+Non-guarantee: unfinished uploads are no objects; where the store cannot find them (GCS, and S3 without
+keys of one's own), the bucket's lifecycle rule removes those.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ def sweep(store: Store, catalogue: Catalogue, now: datetime) -> int:
         if note is None or (not note.removal and note.created + GRACE > now):
             continue
         for leftover in note.keys:
+            # Also where another pod of the same run wrote the key and committed it.
+            store.abandon(check_key(leftover))
             if leftover not in owned:
                 store.delete(check_key(leftover))
         store.delete(key)

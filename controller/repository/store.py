@@ -73,6 +73,14 @@ class Store(Protocol):
         """Remove ``key``; removing what is not there succeeds."""
         ...
 
+    def abandon(self, key: str) -> None:
+        """Remove what writers of ``key`` who died in the middle left; the object, if there is one, stays.
+
+        Not while anybody writes ``key``. Where the provider removes such things by itself, or does not let
+        us, nothing happens.
+        """
+        ...
+
 
 def check_key(key: str) -> str:
     """``key`` itself when it is one that every store keeps as it is; else ``StoreError``.

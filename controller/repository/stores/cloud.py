@@ -7,7 +7,7 @@ the same name whoever it came from.
 
 Non-guarantee: beyond that a part is the size over 9,000, and two of them are in memory, because nobody takes
 more than 10,000. A killed process leaves an unfinished upload on the server, invisible but paid for, until
-the provider (Azure: a week) or the bucket's lifecycle rule removes it.
+``abandon`` (S3), the provider (Azure: a week) or the bucket's lifecycle rule removes it.
 """
 
 from __future__ import annotations
@@ -139,6 +139,10 @@ class CloudStore:
             except FileNotFoundError as error:
                 if words.code_of(error) in self._place.no_bucket:
                     raise
+
+    def abandon(self, key: str) -> None:
+        """Azure drops what was not committed by itself; what S3 adds to that is its own business."""
+        check_key(key)
 
     @contextmanager
     def _translated(self, key: str, source: Guarded | None = None) -> Iterator[None]:

@@ -2,16 +2,17 @@
 
 Guarantee: that of :class:`~controller.repository.store.Store`. A file appears under its name complete
 and flushed to the disk, or not at all; the temporary file is in the same directory, so that the rename
-never crosses a mount point. Files get mode 0640, directories 0750.
+never crosses a mount point. Files get mode 0640, directories 0750. A killed process leaves ``.tmp-*``
+files, which are no objects and are not listed, until ``abandon`` removes them.
 
 Non-guarantee: on a file system without hard links, a crash in the middle of ``put_if_absent`` can
-leave a short document behind; readers report it as damaged. A killed process leaves ``.tmp-*`` files,
-which are no objects and are not listed.
+leave a short document behind; readers report it as damaged.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Iterator
@@ -93,6 +94,12 @@ class DirectoryStore:
         with self._translated(key), suppress(FileNotFoundError, NotADirectoryError):
             self._path(key).unlink()
 
+    def abandon(self, key: str) -> None:
+        path = self._path(key)
+        with self._translated(key):
+            for left in path.parent.glob(f"{_temporary(path)}*"):
+                left.unlink(missing_ok=True)
+
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
 
@@ -109,7 +116,7 @@ class DirectoryStore:
     def _written(self, key: str, chunks: Guarded) -> Iterator[Path]:
         """The content in a temporary file beside its destination; gone when the block ends."""
         directory = self._path(key).parent
-        temporary = directory / f"{_TEMPORARY}{secrets.token_hex(8)}"
+        temporary = directory / f"{_temporary(self._path(key))}{secrets.token_hex(8)}"
         try:
             with self._translated(key):
                 self._make(directory)
@@ -151,6 +158,11 @@ class DirectoryStore:
                 )
             case _:
                 return Unavailable(f"{at}: {error.strerror or error}")
+
+
+def _temporary(path: Path) -> str:
+    """How the names of half-written files begin that are to become ``path``, however long its own is."""
+    return f"{_TEMPORARY}{hashlib.sha256(path.name.encode()).hexdigest()[:16]}-"
 
 
 def _write(path: Path, chunks: Iterable[bytes]) -> None:

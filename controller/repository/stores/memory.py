@@ -56,6 +56,9 @@ class MemoryStore:
         with self._lock:
             self._objects.pop(check_key(key), None)
 
+    def abandon(self, key: str) -> None:
+        check_key(key)
+
     def _find(self, key: str) -> bytes:
         with self._lock:
             try:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from obstore.store import S3Store as Bucket
 
+from controller.repository.store import check_key
 from controller.repository.stores.cloud import (
     CloudStore,
     Place,
@@ -22,6 +23,7 @@ from controller.repository.stores.cloud import (
     location,
     retry_config,
 )
+from controller.repository.stores.s3_uploads import Keys, Uploads
 
 if TYPE_CHECKING:
     from obstore.store import S3Config
@@ -71,6 +73,25 @@ class S3Store(CloudStore):
             denied=_DENIED,
         )
         super().__init__(connected(partial(_connect, settings)), place, settings.storage_class)
+        self._prefix = settings.prefix
+        self._uploads = _uploads(settings)
+
+    def abandon(self, key: str) -> None:
+        if self._uploads:
+            self._uploads.abort("/".join(part for part in (self._prefix, check_key(key)) if part))
+
+
+def _uploads(settings: S3Settings) -> Uploads | None:
+    if not settings.access_key_id:
+        return None
+    region = settings.region or "us-east-1"
+    keys = Keys(settings.access_key_id, settings.secret_access_key, settings.session_token, region)
+    in_path = f"/{settings.bucket}" if _path_style(settings) else ""
+    if settings.endpoint:
+        url = _endpoint(settings)
+    else:
+        url = f"https://{'' if in_path else f'{settings.bucket}.'}s3.{region}.amazonaws.com"
+    return Uploads(url + in_path, keys, settings.ca_certificate)
 
 
 def _path_style(settings: S3Settings) -> bool:

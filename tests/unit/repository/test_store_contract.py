@@ -157,6 +157,14 @@ def test_deleting_twice_is_fine(store: Store) -> None:
     assert keys(store) == set()
 
 
+def test_abandoning_a_write_leaves_the_object(store: Store) -> None:
+    store.put("a/key", [b"."])
+    store.abandon("a/key")
+    store.abandon("a/never-was")
+    store.abandon("nowhere/at/all")
+    assert keys(store) == {"a/key"}
+
+
 @pytest.mark.parametrize("key", ["db.with-dots_and-dashes/x.backup", "a=b/c+d/e@f", "UPPER/lower"])
 def test_keys_stay_what_they_are(store: Store, key: str) -> None:
     store.put(key, [b"."])
