@@ -20,13 +20,14 @@ GRACE_SECONDS = 0.002
 
 class _JumpingSelector(selectors.DefaultSelector):
     skipped = 0.0
+    grace = GRACE_SECONDS
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             return super().select(None)
-        ready = super().select(min(timeout, GRACE_SECONDS))
-        if not ready and timeout > GRACE_SECONDS:
-            self.skipped += timeout - GRACE_SECONDS
+        ready = super().select(min(timeout, self.grace))
+        if not ready and timeout > self.grace:
+            self.skipped += timeout - self.grace
         return ready
 
 
