@@ -125,10 +125,15 @@ def strategic_merge(schema: Obj, value: Any, patch: Any) -> Any:
             continue
         if item is None:
             merged.pop(name, None)
-        elif isinstance(item, list):
-            merged[name] = _merge_list(child_schema(schema, name), merged.get(name) or [], item)
+            continue
+        inner = child_schema(schema, name)
+        if isinstance(item, list):
+            merged[name] = _merge_list(inner, merged.get(name) or [], item)
         else:
-            merged[name] = strategic_merge(child_schema(schema, name), merged.get(name), item)
+            merged[name] = strategic_merge(inner, merged.get(name), item)
+        if not merged[name] and (isinstance(item, list) or "additionalProperties" in inner):
+            # The built-in types leave lists and maps out that are empty, but no structures.
+            del merged[name]
     _directives(merged, patch)
     return merged
 

@@ -246,6 +246,22 @@ async def test_a_strategic_patch_merges_containers_by_name(api: Api, namespace: 
     assert found["main"]["env"] == [{"name": "A", "value": "9"}]
 
 
+async def test_what_a_strategic_patch_emptied_is_gone(api: Api, namespace: str) -> None:
+    path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets"
+    env = [{"name": "A", "value": "1"}]
+    made = stateful_set("s", {"name": "main", "image": "example.com/main:1", "env": env})
+    made["spec"]["template"]["metadata"]["annotations"] = {"note": "x"}
+    await api.create(path, made)
+    patch = {
+        "metadata": {"annotations": {"note": None}},
+        "spec": {"containers": [{"name": "main", "env": [{"name": "A", "$patch": "delete"}]}]},
+    }
+    after = await api.ok("PATCH", f"{path}/s", {"spec": {"template": patch}}, content_type=STRATEGIC)
+    template = after["spec"]["template"]
+    assert "env" not in template["spec"]["containers"][0]
+    assert "annotations" not in template["metadata"]
+
+
 async def test_a_dry_run_leaves_nothing(api: Api, widgets: str, group: str) -> None:
     made = await api.create(widgets, widget(group, "a"), dryRun="All")
     assert made["spec"]["color"] == "red"
