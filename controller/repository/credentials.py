@@ -137,7 +137,7 @@ def _service_account(secret: Mapping[str, bytes]) -> str:
     for name in sorted(secret):
         try:
             document = json.loads(secret[name])
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if not isinstance(document, dict) or not {"type", "client_email", "private_key"} & set(document):
             continue
