@@ -1,9 +1,9 @@
 """The operator's program: settings → client → caches → lease → workers, and the way back.
 
-Guarantee: health answers before anything else and last of all; caches are warm on every replica, and
-only the holder of the lease reconciles; whatever it writes but the lease goes through one client, which
-the lease fences; on SIGTERM workers finish the key in hand, what was to be said is said, and then the
-lease is given up. A lost lease ends the process, with an error.
+Guarantee: health answers before anything else and last of all; an API server that is away is waited for;
+caches are warm on every replica, and only the holder of the lease reconciles; whatever it writes but the
+lease goes through one client, which the lease fences; on SIGTERM workers finish the key in hand, what was
+to be said is said, and then the lease is given up. A lost lease ends the process, with an error.
 """
 
 from __future__ import annotations
@@ -12,20 +12,23 @@ import os
 import socket
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import anyio
 import structlog
 
 from controller.app.logs import configure_logs
 from controller.app.settings import OperatorSettings, read_settings
+from controller.kube import chance
+from controller.kube.backoff import Backoff
 from controller.kube.client import Client
 from controller.kube.config import load_config
 from controller.kube.controller import run_workers
 from controller.kube.discovery import first_served, server_version
-from controller.kube.errors import ConfigError, KubeError
+from controller.kube.errors import ConfigError, ConnectionFailed, KubeError, ServerError, TooManyRequests
 from controller.kube.events import EventRecorder
 from controller.kube.health import Health, LoopLag, serve_health
 from controller.kube.informer import wait_all_synced
@@ -48,6 +51,7 @@ RECONCILE_SECONDS = 120.0
 STOP_SECONDS = 15.0
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -136,7 +140,10 @@ class _Operator:
 
     async def caches(self, life: Life) -> None:
         """The informers; on a standby too, so that it can take over at once."""
-        machine = self._machine = await self._assemble()
+        await run_until(life.stop, self._assemble)
+        machine = self._machine
+        if machine is None:
+            return
         async with anyio.create_task_group() as group:
             for informer in machine.caches.informers:
                 group.start_soon(informer.run)
@@ -145,10 +152,11 @@ class _Operator:
             await life.stop.wait()
             group.cancel_scope.cancel()
 
-    async def _assemble(self) -> _Machine:
+    async def _assemble(self) -> None:
         client = self._reader
-        cron_jobs = await first_served(client, (kinds.CRON_JOBS, kinds.CRON_JOBS_BETA)) or kinds.CRON_JOBS
-        version = await server_version(client)
+        version = await _patiently(lambda: server_version(client))
+        served = await _patiently(lambda: first_served(client, (kinds.CRON_JOBS, kinds.CRON_JOBS_BETA)))
+        cron_jobs = served or kinds.CRON_JOBS
         caches = build_caches(client, self._settings.namespaces, cron_jobs)
         own: OwnWrites[Key] = OwnWrites(self._queue.add)
         Waker(caches, own, self._queue.add, self._queue.add_low).connect()
@@ -161,7 +169,7 @@ class _Operator:
         )
         log.info("server", version=".".join(map(str, version)), cron_jobs=cron_jobs.api_version)
         reconciler = BackupReconciler(self._writer, caches, Announcer(self._recorder), settings, _now, own)
-        return _Machine(caches, reconciler)
+        self._machine = _Machine(caches, reconciler)
 
     async def leader(self, life: Life) -> None:
         """Wait for the lease, then reconcile."""
@@ -187,6 +195,18 @@ class _Operator:
 
 def _instance(settings: OperatorSettings) -> str:
     return settings.instance or socket.gethostname()
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """An outage is nothing that a restart would mend: wait for its end."""
+    backoff = Backoff()
+    while True:
+        try:
+            return await ask()
+        except (ConnectionFailed, ServerError, TooManyRequests) as error:
+            log.warning("the API server cannot be asked yet", error=str(error))
+            backoff, delay = backoff.failed(anyio.current_time(), chance.jitter())
+            await anyio.sleep(delay)
 
 
 def _now() -> datetime:

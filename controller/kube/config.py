@@ -42,7 +42,7 @@ class Credentials(Protocol):
         ...
 
     def rejected(self) -> None:
-        """The server said 401: whatever is remembered must be fetched again before the next request."""
+        """The server said 401, or proved itself with an unknown authority: ask the source again next time."""
         ...
 
 

@@ -212,11 +212,21 @@ class Pool:
     def put_back(self, connection: Connection) -> None:
         """The exchange is over, well or badly."""
         parser = connection._parser
-        if connection.is_open and parser is not None and parser.complete and parser.keep_alive:
+        whole = parser is not None and parser.complete and parser.keep_alive
+        # A stream's never rests: streams do not take rested ones, so each would leave one more behind.
+        if connection.is_open and whole and not connection._streaming:
             connection.rested_since, connection.used = asyncio.get_running_loop().time(), True
             self._resting.append(connection)
         else:
             connection.abandon()
+            self._living.discard(connection)
+        self._let_go_of_old()
+
+    def _let_go_of_old(self) -> None:
+        oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
+        while self._resting and self._resting[0].rested_since <= oldest:
+            connection = self._resting.pop(0)
+            connection.cut()
             self._living.discard(connection)
 
     async def _connected(self, until: float) -> Connection:

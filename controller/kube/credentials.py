@@ -76,12 +76,17 @@ class FileCredentials:
         # A few hundred bytes from the kubelet's tmpfs: a thread would cost more than the read.
         try:
             token = self.token_file.read_text().strip()
-            self._reload_authority()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             if self._header is None:
                 raise ConfigError(f"cannot read {self.token_file}: {error}") from error
             token = self._header.removeprefix("Bearer ")
         self._header, self._read_at = f"Bearer {token}", self.clock()
+        try:
+            self._reload_authority()
+        except (OSError, ValueError) as error:
+            # Half-written, perhaps: the one that is in use may still do, and is looked at again soon.
+            if not self._authority:
+                raise ConfigError(f"cannot read {self.ca_file}: {error}") from error
 
     def _reload_authority(self) -> None:
         if self.ca_file is None or self.tls is None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -119,7 +120,7 @@ class Transport:
                 # Refused before anything was done, so repeating is safe for every method.
                 self._config.credentials.rejected()
         except OSError as error:
-            raise _failed(method, path, error) from error
+            raise self._failed(method, path, error) from error
         raise AssertionError("the last try returns")
 
     def _must_be_open(self, fence: Fence) -> float:
@@ -169,7 +170,7 @@ class Transport:
             try:
                 connection, parser = await self._streaming(stack, path, query, _now() + STREAM_OPEN_SECONDS)
             except OSError as error:
-                raise _failed("GET", path, error) from error
+                raise self._failed("GET", path, error) from error
             yield Chunks(connection, parser, path, idle_seconds)
 
     async def _streaming(
@@ -206,6 +207,12 @@ class Transport:
         url = f"{self._config.server}{_target(path, query)}"
         async with open_websocket(self._config, url, protocols, explain) as opened:
             yield opened
+
+    def _failed(self, method: str, path: str, error: OSError) -> ConnectionFailed:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            # Perhaps the authority is a new one, and its file says so by now.
+            self._config.credentials.rejected()
+        return _failed(method, path, error)
 
     def _open_pool(self) -> Pool:
         if self._pool is None:

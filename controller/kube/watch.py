@@ -224,6 +224,9 @@ def _after_stream_error(
         return after_list_error(replace(position, state=_first_list(position)), error, now, jitter)
     if (isinstance(error, Gone) or is_too_new(error)) and state.version:
         return Failed(replace(position, state=Streaming()), 0.0)
+    if isinstance(error, Gone):
+        # Too old, though it asked for no age: whatever says so may still answer a list.
+        return _delayed(replace(position, state=_first_list(position), retries=0), error, now, jitter)
     if position.retries >= WATCH_RETRIES:
         return _delayed(replace(position, state=_first_list(position), retries=0), error, now, jitter)
     return _delayed(replace(position, retries=position.retries + 1), error, now, jitter)

@@ -1,12 +1,12 @@
 """Who asked for what, when, and what came of it: the audit log of the embedded API server.
 
 Guarantee: every request that arrived is here, in the order of arrival, refused ones included; ``at`` is on
-the monotonic clock of the machine. Non-guarantee: bodies; and the oldest are forgotten.
+the event loop's clock. Non-guarantee: bodies; and the oldest are forgotten.
 """
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -47,7 +47,8 @@ class Audit:
 
     async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         agent = request.headers.get("User-Agent", "")
-        entry = Entry(time.monotonic(), agent, request.method, request.path, "watch" in request.query)
+        now = asyncio.get_running_loop().time()
+        entry = Entry(now, agent, request.method, request.path, "watch" in request.query)
         self._entries.append(entry)
         response = await handler(request)
         entry.code = response.status

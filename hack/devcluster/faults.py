@@ -15,27 +15,35 @@ from aiohttp import web
 from hack.devcluster.errors import ApiStatus
 
 _BYTES_LEFT = web.RequestKey("bytes_left", int)
+ENDS_AFTER = web.RequestKey("ends_after", float)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(slots=True)
 class Fault:
-    """What happens to requests whose method and path prefix match.
+    """What happens to requests whose method and prefixes of path and User-Agent match.
 
-    ``status`` answers instead of the server; ``delay_seconds`` comes first; ``lose_answer`` does the work
-    and then cuts the connection; ``cut_after_bytes`` cuts a stream, in the middle of a line if need be.
+    ``status`` answers instead of the server; ``delay_seconds`` comes first; ``drop`` cuts the connection
+    before anything is done, and ``hang`` leaves it open for ever; ``lose_answer`` does the work and then
+    cuts; ``cut_after_bytes`` cuts a stream, in the middle of a line if need be; after ``cut_after_seconds``
+    it is cut, after ``end_after_seconds`` ended as if its time were over.
     """
 
     method: str = ""
     path: str = ""
+    agent: str = ""
     watch_only: bool = False
     times: int = 1
     status: int = 0
     reason: str = ""
     retry_after_seconds: int | None = None
     delay_seconds: float = 0
+    drop: bool = False
+    hang: bool = False
     lose_answer: bool = False
     cut_after_bytes: int | None = None
+    cut_after_seconds: float | None = None
+    end_after_seconds: float | None = None
     fired: int = field(default=0, init=False)
 
     def matches(self, request: web.Request) -> bool:
@@ -43,6 +51,7 @@ class Fault:
             self.fired < self.times
             and (not self.method or request.method == self.method)
             and request.path.startswith(self.path)
+            and request.headers.get("User-Agent", "").startswith(self.agent)
             and (not self.watch_only or "watch" in request.query)
         )
 
@@ -50,6 +59,7 @@ class Fault:
 class Faults:
     def __init__(self) -> None:
         self._faults: list[Fault] = []
+        self._open: list[web.Request] = []
 
     def add(self, fault: Fault) -> Fault:
         self._faults.append(fault)
@@ -58,21 +68,46 @@ class Faults:
     def clear(self) -> None:
         self._faults.clear()
 
+    def cut_open(self, agent: str = "") -> None:
+        """Cut the connections of requests that are being answered now, watches above all."""
+        for request in self._open:
+            if request.headers.get("User-Agent", "").startswith(agent):
+                _cut(request)
+
     async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._open.append(request)
+        try:
+            return await self._handle(request, handler)
+        finally:
+            self._open.remove(request)
+
+    async def _handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         fault = next((each for each in self._faults if each.matches(request)), None)
         if fault is None:
             return await handler(request)
         fault.fired += 1
         if fault.delay_seconds:
             await anyio.sleep(fault.delay_seconds)
+        if fault.hang:
+            await anyio.sleep_forever()
+        if fault.drop:
+            return _cut(request)
         if fault.status:
             return _refusal(fault)
         if fault.cut_after_bytes is not None:
             request[_BYTES_LEFT] = fault.cut_after_bytes
-        response = await handler(request)
-        if fault.lose_answer and request.transport is not None:
-            request.transport.abort()
-        return response
+        if fault.end_after_seconds is not None:
+            request[ENDS_AFTER] = fault.end_after_seconds
+        with anyio.move_on_after(fault.cut_after_seconds):
+            response = await handler(request)
+            return _cut(request) if fault.lose_answer else response
+        return _cut(request)
+
+
+def _cut(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
 
 
 def _refusal(fault: Fault) -> web.Response:

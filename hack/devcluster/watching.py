@@ -17,7 +17,7 @@ from aiohttp import web
 
 from hack.devcluster import list_options
 from hack.devcluster.errors import ApiStatus, bad_request
-from hack.devcluster.faults import CutStream
+from hack.devcluster.faults import ENDS_AFTER, CutStream
 from hack.devcluster.objects import GroupResource, Obj
 from hack.devcluster.registry import Registry
 from hack.devcluster.requests import Wanted, is_true, wanted_of
@@ -76,7 +76,8 @@ class Watches:
         list_options.check(query, watch=True)
         response = CutStream(headers={"Content-Type": "application/json"})
         await response.prepare(call.request)
-        seconds = float(query.get("timeoutSeconds") or 1800)
+        asked = float(query.get("timeoutSeconds") or 1800)
+        seconds = min(asked, call.request.get(ENDS_AFTER, asked))
         async for line in self._lines(call, accepts, anyio.current_time() + seconds):
             await response.write(line)
         await response.write_eof()

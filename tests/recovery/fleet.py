@@ -1,6 +1,6 @@
 """Real operator processes on the embedded API server, which remembers who wrote what and when.
 
-Moments are the API server's: ``time.monotonic()`` when a request arrived. How late this machine was with
+Moments are the API server's: the event loop's time when a request arrived. How late this machine was with
 everything else meanwhile is measured too, because a busy one delays both ends of what is timed.
 """
 
@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -109,19 +108,25 @@ class Fleet:
             await anyio.sleep(0.05)
 
     async def backups(self, number: int) -> None:
-        """New ones, of a cluster that is not there."""
+        """So many new ones."""
         for _ in range(number):
-            self._made += 1
-            body = {
-                "apiVersion": kinds.BACKUPS.api_version,
-                "kind": kinds.BACKUPS.kind,
-                "metadata": {"name": f"b{self._made}", "namespace": NAMESPACE},
-                "spec": {
-                    "target": {"kind": "Cluster", "name": "none"},
-                    "storage": {"type": "s3", "bucket": "b", "cloud": {"provider": "aws", "region": "r"}},
-                },
-            }
-            await self.client.create(kinds.BACKUPS, body)
+            await self.backup()
+
+    async def backup(self) -> str:
+        """A new one, of a cluster that is not there; its name."""
+        self._made += 1
+        name = f"b{self._made}"
+        body = {
+            "apiVersion": kinds.BACKUPS.api_version,
+            "kind": kinds.BACKUPS.kind,
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {
+                "target": {"kind": "Cluster", "name": "none"},
+                "storage": {"type": "s3", "bucket": "b", "cloud": {"provider": "aws", "region": "r"}},
+            },
+        }
+        await self.client.create(kinds.BACKUPS, body)
+        return name
 
     def late(self, start: float, end: float) -> float:
         """How late this machine was, altogether, with what was due in between."""
@@ -129,15 +134,15 @@ class Fleet:
 
     async def watch_the_machine(self) -> None:
         while True:
-            due = time.monotonic() + STEP_SECONDS
+            due = anyio.current_time() + STEP_SECONDS
             await anyio.sleep(STEP_SECONDS)
-            now = time.monotonic()
+            now = anyio.current_time()
             self._lateness.append((now, now - due))
 
 
 @asynccontextmanager
-async def a_fleet(directory: Path) -> AsyncIterator[Fleet]:
-    """An API server with the definitions, and no operator yet."""
+async def a_fleet(directory: Path, *, machine: bool = True) -> AsyncIterator[Fleet]:
+    """An API server with the definitions, and no operator yet; ``machine``: its lateness is measured."""
     async with (
         DevCluster(directory, run_pods=False) as cluster,
         Client(load_config(str(cluster.kubeconfig))) as client,
@@ -146,7 +151,8 @@ async def a_fleet(directory: Path) -> AsyncIterator[Fleet]:
     ):
         await install(client)
         fleet = Fleet(cluster, client, stack)
-        group.start_soon(fleet.watch_the_machine)
+        if machine:
+            group.start_soon(fleet.watch_the_machine)
         yield fleet
         group.cancel_scope.cancel()
 
@@ -164,10 +170,10 @@ async def _a_process(name: str, environment: Mapping[str, str], log: Path) -> As
             await process.aclose()
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def until(holds: Callable[[], bool], *, step: float = STEP_SECONDS) -> None:
     """Wait for it, patiently: what is timed is timed by the API server's log."""
     for _ in range(int(PATIENCE_SECONDS / STEP_SECONDS)):
         if holds():
             return
-        await anyio.sleep(STEP_SECONDS)
-    raise AssertionError(f"not within {PATIENCE_SECONDS:.0f} s")
+        await anyio.sleep(step)
+    raise AssertionError(f"not within {PATIENCE_SECONDS / STEP_SECONDS * step:.0f} s")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import ssl
 import stat
 import subprocess
 import sys
@@ -178,6 +179,37 @@ async def test_a_token_file_that_vanishes_for_a_moment_keeps_the_last_token(tmp_
     credentials.rejected()
     with pytest.raises(ConfigError):
         await credentials.authorization()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("content", [b"", b"-----BEGIN CERTIFICATE-----\nMII", b"\xff\xfe", None])
+async def test_an_authority_that_cannot_be_read_for_a_moment_does_not_keep_the_new_token_out(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    a_service_account(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    credentials = FileCredentials(tmp_path / "token", ca_file=tmp_path / "ca.crt", tls=tls)
+    (tmp_path / "token").write_text("second")
+    if content is None:
+        (tmp_path / "ca.crt").unlink()
+    else:
+        (tmp_path / "ca.crt").write_bytes(content)
+    credentials.rejected()
+    assert await credentials.authorization() == "Bearer second"
+    assert len(tls.get_ca_certs()) == 1
+    a_service_account(tmp_path, "third")
+    credentials.rejected()
+    assert await credentials.authorization() == "Bearer third"
+    assert len(tls.get_ca_certs()) == 2, "and is read when it is there"
+
+
+@pytest.mark.parametrize("content", [b"no certificate", b"\xff\xfe"])
+def test_an_authority_that_never_was_one_is_named(tmp_path: Path, content: bytes) -> None:
+    a_service_account(tmp_path)
+    (tmp_path / "ca.crt").write_bytes(content)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    with pytest.raises(ConfigError, match=r"ca\.crt"):
+        FileCredentials(tmp_path / "token", ca_file=tmp_path / "ca.crt", tls=tls)
 
 
 def a_plugin(path: Path, **answer: str) -> dict[str, Any]:

@@ -214,6 +214,13 @@ def test_a_stream_from_a_version_that_is_gone_or_not_there_yet_starts_at_the_new
     assert watch.after_watch_error(STREAMING, error, 0.0, 0.0).delay > 0.0
 
 
+def test_a_stream_that_is_too_old_though_it_starts_at_the_newest_is_listed() -> None:
+    asked = replace(STREAMING, seen="7")
+    failed = watch.after_watch_error(asked, Gone("expired"), 0.0, 0.0)
+    assert failed.position.state == Listing("7", paged=False)
+    assert failed.delay > 0.0
+
+
 def test_a_stream_that_does_not_reach_its_mark_is_tried_again_and_then_listed() -> None:
     position, states = STREAMING, []
     for now in range(watch.WATCH_RETRIES + 1):
