@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from hack.devcluster.neo4j_sim import manifests
 from tests.e2e.space import Space
 from tests.e2e.world import eventually
 
@@ -17,6 +18,12 @@ def test_a_backup_before_its_target(room: Space) -> None:
     status = room.wait_phase("early", "Pending")
     assert "late" in eventually(lambda: room.status("early").get("message"), "a message")
     assert room.condition("early", "Ready")["status"] == "False"
+
+    # The deployment's resource before its pods.
+    *_, resource = manifests.standalone(room.sample("late"))
+    room.apply(resource)
+    eventually(lambda: room.condition("early", "TargetReady")["reason"] == "NoStatefulSet", "it is found")
+    assert "late" in room.status("early")["message"]
 
     room.deploy(room.sample("late"), standalone=True)
     # The claim has no size, so it is the user's to make: waited for as well.
