@@ -32,13 +32,19 @@ def find() -> str:
     Raises:
         NoKubectl: none is installed and none can be fetched for this machine.
     """
-    for candidate in (os.environ.get("KUBECTL"), shutil.which("kubectl"), str(CACHED)):
-        if candidate and _version(candidate) >= OLDEST:
-            return candidate
+    found = installed() or (str(CACHED) if _version(str(CACHED)) >= OLDEST else None)
+    if found:
+        return found
     if platform.machine() != "x86_64":
         raise NoKubectl("install kubectl 1.30 or newer and put it on PATH, or set KUBECTL to it")
     _fetch()
     return str(CACHED)
+
+
+def installed() -> str | None:
+    """A usable one that the user brought: ``$KUBECTL`` or the one on PATH."""
+    brought = (os.environ.get("KUBECTL"), shutil.which("kubectl"))
+    return next((path for path in brought if path and _version(path) >= OLDEST), None)
 
 
 def _version(kubectl: str) -> tuple[int, int]:

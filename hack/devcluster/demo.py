@@ -20,6 +20,7 @@ from pathlib import Path
 import anyio
 
 from controller.kube.errors import KubeError
+from hack import kubectl
 from hack.devcluster.rehearsal import Failed, Rehearsal
 
 
@@ -79,9 +80,10 @@ async def _show(directory: Path, report: Path | None, keep: bool) -> int:
 
 
 def _tell_how_to_look(rehearsal: Rehearsal) -> None:
+    alias = "" if kubectl.installed() else f"\n    alias kubectl=$({sys.executable} -m hack.kubectl)"
     print(f"""
-The control plane stays up until Ctrl-C. In another terminal:
-
+The control plane stays up until Ctrl-C. In another terminal, in this directory:
+{alias}
     export KUBECONFIG={rehearsal.kubeconfig}
     kubectl get neo4jbackup -n {rehearsal.namespace} -o wide
     kubectl describe neo4jbackup {rehearsal.backup} -n {rehearsal.namespace}

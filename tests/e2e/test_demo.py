@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from hack import kubectl
 from tests.e2e.world import eventually
 
 COMMAND = [sys.executable, "-m", "hack.devcluster.demo"]
@@ -47,6 +49,28 @@ def test_it_backs_up_restores_and_writes_what_happened(tmp_path: Path) -> None:
     assert "dumping" in shown.stdout
 
 
+def test_keep_leaves_it_up_for_the_commands_that_it_prints(tmp_path: Path) -> None:
+    command = [*COMMAND, "--keep", "--dir", str(tmp_path / "d")]
+    demo = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert demo.stdout is not None
+        _read_until(demo.stdout, "The control plane stays up")
+        printed = _read_until(demo.stdout, "kubectl annotate")
+        typed = [line.partition(" && ")[0] for line in printed if line.startswith("kubectl ")]
+        assert len(typed) == 3
+        (export,) = (line for line in printed if line.startswith("export KUBECONFIG="))
+        for line in typed:
+            script = f"{export}; {line.replace('kubectl', kubectl.find(), 1)}"
+            answer = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=False)
+            assert answer.returncode == 0, answer.stderr
+            assert "production-backup" in answer.stdout
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(timeout=60) == 130
+    finally:
+        demo.kill()
+        demo.communicate()
+
+
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     demo = subprocess.Popen([*COMMAND, "--dir", str(tmp_path / "d")], cwd=CHECKOUT, stdout=subprocess.PIPE)
     try:
@@ -59,6 +83,16 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
         demo.communicate()
     assert started & set(_processes()) == set()
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
+
+
+def _read_until(output: IO[str], words: str) -> list[str]:
+    """The lines up to the one with ``words``."""
+    lines: list[str] = []
+    for line in output:
+        lines.append(line.strip())
+        if words in line:
+            return lines
+    raise AssertionError(f"it ended without {words!r}: {lines}")
 
 
 def _processes() -> dict[tuple[int, int], int]:
