@@ -13,9 +13,10 @@ What is promised of the lease, and checked here at the wire and at the server:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Container, Hashable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from controller.kube.controller import Done
 from controller.kube.objects import Object
 from controller.kube.resource import LEASES
 from controller.kube.versions import is_at_least
@@ -27,6 +28,8 @@ from tests.sim.trace import Trace
 
 if TYPE_CHECKING:
     from controller.kube.informer import Informer
+
+K = TypeVar("K", bound=Hashable)
 
 LEASE_KIND: GroupResource = (LEASES.group, LEASES.plural)
 UNGUARDED = ("/leases", "/events")
@@ -138,6 +141,11 @@ class CacheCheck:
             self.told[key] = new
         self.check()
 
+    @property
+    def selector(self) -> str | None:
+        """Of labels; None where all objects are seen."""
+        return dict(self.informer._selectors).get("labelSelector")
+
     def check(self) -> None:
         """The store's version never goes back."""
         before, self._version = self._version, self.informer.store.version
@@ -187,6 +195,20 @@ class WorkCheck:
         if key in keys:
             raise self._trace.fail(process.identity, f"works on {key} twice at once")
         keys[key] = 1
+
+    def watched(
+        self, process: Process, reconcile: Callable[[K], Awaitable[Done]]
+    ) -> Callable[[K], Awaitable[Done]]:
+        """``reconcile``, looked at."""
+
+        async def watched(key: K) -> Done:
+            self.begins(process, key)
+            try:
+                return await reconcile(key)
+            finally:
+                self.ends(process, key)
+
+        return watched
 
     def ends(self, process: Process, key: object) -> None:
         """It is over, well or badly."""

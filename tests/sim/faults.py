@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-TROUBLE_SECONDS = 75.0
+TROUBLE_SECONDS = 60.0
 """Faults begin within this time; what they began may last a little longer."""
 NUMBERED = 260
 """Requests of a process that a fault can be meant for."""

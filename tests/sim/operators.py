@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Protocol
 
 import anyio
 
@@ -16,7 +16,10 @@ from controller.kube.informer import Informer, wait_all_synced
 from controller.kube.leader import LeaderElector
 from controller.kube.supervisor import Life, Supervisor, run_until
 from controller.kube.workqueue import WorkQueue
+from hack.devcluster.objects import GroupResource
+from hack.devcluster.store import Change
 from tests.sim.checks import CacheCheck, Checks
+from tests.sim.http import Incoming
 from tests.sim.processes import Process
 from tests.sim.widgets import Key, WidgetReconciler, build_caches
 
@@ -26,8 +29,39 @@ STOP_SECONDS = 15.0
 WORKERS = 3
 
 
-class Operator:
+class Operator(Protocol):
     """One life of an operator; ``main`` is its program."""
+
+    process: Process
+    caches: list[CacheCheck]
+
+    async def main(self) -> None: ...
+
+
+class Surroundings(Protocol):
+    """The world around operators: users and the cluster's own controllers."""
+
+    observed: tuple[GroupResource, ...]
+    """The kinds whose changes are checked."""
+
+    def script(self, seconds: float) -> Iterator[tuple[float, str]]:
+        """When somebody does something, and what."""
+
+    def do(self, what: str) -> None:
+        """One step of the script; raises ApiStatus where it makes no sense any more."""
+
+    def committed(self, request: Incoming | None, gr: GroupResource, change: Change) -> tuple[str, float]:
+        """Checks a change; what the cluster's own controllers do about it, and after how long."""
+
+    def follow(self, what: str) -> None:
+        """Do it; raises ApiStatus when it is no longer there."""
+
+    def unfinished(self) -> Iterator[str]:
+        """What is not yet as its users want it."""
+
+
+class WidgetOperator:
+    """The operator of widgets."""
 
     def __init__(self, process: Process, checks: Checks) -> None:
         self.process, self._checks, self._trace = process, checks, checks.trace
@@ -48,7 +82,7 @@ class Operator:
                 CacheCheck(self._trace, self.process, informer, self._checks.deleted)
                 for informer in informers
             ]
-            reconcile = self._watched(WidgetReconciler(writer, *informers))
+            reconcile = self._checks.work.watched(self.process, WidgetReconciler(writer, *informers))
             supervisor = Supervisor()
             supervisor.add("caches", lambda life: self._run_caches(life, informers))
             supervisor.add(
@@ -81,13 +115,3 @@ class Operator:
     async def _stop_workers(self, life: Life) -> None:
         await life.stop.wait()
         self._queue.shutdown()
-
-    def _watched(self, reconcile: Callable[[Key], Awaitable[Done]]) -> Callable[[Key], Awaitable[Done]]:
-        async def watched(key: Key) -> Done:
-            self._checks.work.begins(self.process, key)
-            try:
-                return await reconcile(key)
-            finally:
-                self._checks.work.ends(self.process, key)
-
-        return watched

@@ -37,7 +37,7 @@ from hack.devcluster.selectors import Predicate
 from hack.devcluster.store import Change
 from hack.devcluster.verbs import Call, Verbs
 from hack.devcluster.watching import Form, event_of, selected
-from tests.sim.faults import FaultPlan, Kind
+from tests.sim.faults import TROUBLE_SECONDS, FaultPlan, Kind
 from tests.sim.http import STREAM_END, STREAM_HEAD, Incoming, chunk, whole
 from tests.sim.loop import SimLoop
 from tests.sim.network import Network, Nowhere, Wire
@@ -162,7 +162,7 @@ class ApiModel:
         if fault.kind in _REFUSALS and not (fault.kind is Kind.CONFLICT and not request.is_write):
             details = {"retryAfterSeconds": round(fault.seconds)} if fault.kind is Kind.TOO_MANY else {}
             raise ApiStatus(*_REFUSALS[fault.kind], "a fault of the plan", details)
-        if request.is_write:
+        if request.is_write or target_of(request.path) is None:
             return
         if fault.kind is Kind.GONE:
             raise expired("a fault of the plan")
@@ -318,7 +318,8 @@ class ApiModel:
     def _event(self, watch: Watch, line: bytes) -> None:
         """One line, or what the plan makes of it."""
         fault, data = watch.request.fault, chunk(line)
-        due = fault is not None and watch.told == fault.count % _STREAM_TURN
+        in_time = self.loop.now < TROUBLE_SECONDS
+        due = fault is not None and in_time and watch.told == fault.count % _STREAM_TURN
         watch.told += 1
         if fault is None or not due:
             watch.wire.answer(data)

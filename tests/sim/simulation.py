@@ -21,6 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from controller.app import main as app
 from controller.kube import chance, leader
 from controller.kube.informer import SyncTimeout
 from controller.kube.leader import LeaseLost
@@ -28,25 +29,27 @@ from controller.kube.supervisor import PartFailed
 from hack.devcluster import metadata
 from hack.devcluster.errors import ApiStatus
 from hack.devcluster.objects import GroupResource
+from hack.devcluster.registry import Registry
 from hack.devcluster.store import Change
 from tests.sim import faults
-from tests.sim.checks import LEASE_KIND, Checks
+from tests.sim.backups import BackupOperator, Cluster
+from tests.sim.checks import LEASE_KIND, CacheCheck, Checks
 from tests.sim.faults import TROUBLE_SECONDS, FaultPlan, Kind, RequestFault, Window
 from tests.sim.http import Incoming
 from tests.sim.loop import CURRENT, SimLoop
 from tests.sim.network import Network
-from tests.sim.operators import Operator
+from tests.sim.operators import Operator, Surroundings, WidgetOperator
 from tests.sim.processes import Process
 from tests.sim.server import ApiModel
 from tests.sim.storage import Storage
 from tests.sim.trace import Trace, Violation
-from tests.sim.widgets import Surroundings
+from tests.sim.widgets import WidgetWorld
 
-USERS_SECONDS = 60.0
+USERS_SECONDS = 50.0
 PROGRESS_SECONDS = 300.0
 MUTED_SECONDS = 780.0
 """A watch that fell silent is given up when its server should have ended it: ten minutes and a half."""
-REST_SECONDS = 12.0
+REST_SECONDS = 8.0
 RESTART_SECONDS = 1.0
 REQUESTS_PER_SECOND = 60
 """Of one process, in any second."""
@@ -88,13 +91,33 @@ def _determined(simulation: Simulation) -> Iterator[None]:
         stack.enter_context(mock.patch.object(chance, "source", own))
         stack.enter_context(mock.patch.object(metadata, "uuid", uids))
         stack.enter_context(mock.patch.object(leader, "_stamp", simulation.stamp))
+        stack.enter_context(mock.patch.object(app, "_now", simulation.wall_time))
         yield
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What the operators are operators of."""
+
+    operator: Callable[[Process, Checks], Operator]
+    surroundings: Callable[[Registry, Trace, int], Surroundings]
+
+
+WIDGETS = Scenario(WidgetOperator, WidgetWorld)
+BACKUPS = Scenario(BackupOperator, Cluster)
+
+
+def scenario_of(seed: int) -> Scenario:
+    """One seed in five is about backups: their world is a few times as large."""
+    return BACKUPS if seed % 5 == 4 else WIDGETS
 
 
 class Simulation:
     """All of one run."""
 
-    def __init__(self, seed: int, plan: FaultPlan | None = None, *, keep: int = 400) -> None:
+    def __init__(
+        self, seed: int, plan: FaultPlan | None = None, *, scenario: Scenario | None = None, keep: int = 400
+    ) -> None:
         self.seed = seed
         self._chance = random.Random(f"simulation {seed}")
         self.names = ("a", "b", "c") if self._chance.random() < 0.2 else ("a", "b")
@@ -103,15 +126,24 @@ class Simulation:
         self.trace = Trace(lambda: self.loop.now, keep=keep)
         self.checks = Checks(self.trace)
         self.network = Network(self.loop, self.trace, self.plan, seed)
+        self._scenario = scenario or scenario_of(seed)
         self.operators: dict[str, Operator] = {}
         self._lives: Counter[str] = Counter()
         self._offsets = {name: self._chance.uniform(0.0, CLOCK_OFFSETS) for name in self.names}
         self._seconds: Counter[tuple[str, int]] = Counter()
         self._resting = False
+        self._quiet_at = max([TROUBLE_SECONDS, *(window.end for window in self.plan.windows)])
+        """When the last consequence of a fault is over that anybody caused."""
+
+    def wall_time(self) -> datetime:
+        """Of whoever asks: right but for how fast its clock runs."""
+        process = CURRENT.get()
+        offset = self._offsets[process.name] if isinstance(process, Process) else 0.0
+        return _moment(self.loop.time() - offset)
 
     def stamp(self) -> str:
-        """The wall time of whoever asks, which is as wrong as its clock."""
-        return _moment(self.loop.time()).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        """What a holder writes into the lease."""
+        return self.wall_time().isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     def run(self) -> None:
         """Until rest, or a violation."""
@@ -131,7 +163,7 @@ class Simulation:
 
     def _build(self) -> None:
         registry = Storage(now=lambda: _moment(self.loop.now))
-        self.surroundings = Surroundings(registry, self.trace, self.seed)
+        self.surroundings = self._scenario.surroundings(registry, self.trace, self.seed)
         self.server = ApiModel(self.loop, self.network, self.trace, registry, self.plan, self.seed)
         self.server.observed = (LEASE_KIND, *self.surroundings.observed)
         self.server.committed = self._committed
@@ -142,7 +174,8 @@ class Simulation:
         self._schedule()
         for name in self.names:
             self._later(self._chance.uniform(0.0, 3.0), self._start, name)
-        await asyncio.sleep(self._trouble_ends())
+        while self.loop.now < self._quiet_at:  # noqa: ASYNC110 — it moves while faults are met
+            await asyncio.sleep(self._quiet_at - self.loop.now)
         self.trace.add("world", "nothing new goes wrong from here on")
         await self._progress()
         await self._rest()
@@ -155,10 +188,6 @@ class Simulation:
         for at, what in self.surroundings.script(USERS_SECONDS):
             self._at(at, self._user, what)
 
-    def _trouble_ends(self) -> float:
-        late = max((fault.seconds for fault in self.plan.requests), default=0.0)
-        return max([TROUBLE_SECONDS + late, *(window.end for window in self.plan.windows)])
-
     # --- what happens from outside -------------------------------------------------------------------
 
     def _start(self, name: str) -> None:
@@ -166,7 +195,7 @@ class Simulation:
         life = self._lives[name]
         process = Process(self.loop, name, life, self.plan.rates.get(name, 1.0), self._offsets[name])
         self.trace.add("world", f"starts {process.identity}")
-        operator = process.context.run(Operator, process, self.checks)
+        operator = process.context.run(self._scenario.operator, process, self.checks)
         self.operators[name] = operator
         process.start(operator.main)
         assert process.task is not None
@@ -233,6 +262,7 @@ class Simulation:
         if request.fault is not None:
             self.trace.add("plan", str(request.fault))
             self.trace.counts[request.fault.kind] += 1
+            self._quiet_at = max(self._quiet_at, self.loop.now + request.fault.seconds)
             self._strike(process, request.fault)
         second = (process.name, int(self.loop.now))
         self._seconds[second] += 1
@@ -251,10 +281,11 @@ class Simulation:
             self._later(delay, self._follow, what)
 
     async def _progress(self) -> None:
-        deadline = self.loop.now + (MUTED_SECONDS if self.plan.is_muted else PROGRESS_SECONDS)
+        patience = MUTED_SECONDS if self.plan.is_muted else PROGRESS_SECONDS
+        deadline = self.loop.now + patience
         while problems := self._problems():
             if self.loop.now > deadline:
-                self.trace.fail("world", f"no rest after {PROGRESS_SECONDS:.0f} s: {'; '.join(problems)}")
+                self.trace.fail("world", f"no rest after {patience:.0f} s: {'; '.join(problems)}")
             await asyncio.sleep(1.0)
 
     async def _rest(self) -> None:
@@ -276,11 +307,12 @@ class Simulation:
                 found.append(f"{name} does not run")
                 continue
             for cache in operator.caches:
-                found += cache.differences(self._stored(cache.informer.resource))
+                found += cache.differences(self._stored(cache))
         return [*found, *self.surroundings.unfinished()]
 
-    def _stored(self, resource: Any) -> list[dict[str, Any]]:
-        return self.server.registry.list((resource.group, resource.plural))[0]
+    def _stored(self, cache: CacheCheck) -> list[dict[str, Any]]:
+        resource = cache.informer.resource
+        return self.server.registry.list((resource.group, resource.plural), label_selector=cache.selector)[0]
 
     def _unhandled(self, _: object, context: dict[str, Any]) -> None:
         error = context.get("exception")

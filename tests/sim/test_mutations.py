@@ -172,7 +172,7 @@ def muted(seeds: Iterator[int]) -> Iterator[int]:
         (with_a_broken_expiry, "lead at once"),
         (without_an_end_to_leading, "lead at once"),
         (without_compare_and_swap, "lead at once|term"),
-        (without_deletes_on_relist, "handlers"),
+        (without_deletes_on_relist, "handlers|told as"),
         (without_a_store_for_deletes, "cache"),
         (with_a_gap_after_the_list, "no rest"),
         (without_relisting_what_is_gone, "no rest"),

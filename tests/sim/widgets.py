@@ -210,7 +210,7 @@ def definition(kind: Resource) -> Obj:
     }
 
 
-class Surroundings:
+class WidgetWorld:
     """Users who change their minds, somebody who breaks things, the painter of parts, the collector."""
 
     observed: tuple[GroupResource, ...] = (WIDGET_KIND, PART_KIND)
