@@ -1,7 +1,7 @@
 """Who is compared: the peers, how each is started, and what it can be asked.
 
 Every peer gets its cheapest configuration: client-go lists in one page (its streamed lists cost it half
-as much CPU again), kopf runs on uvloop with a bare event handler and logs errors only, kubernetes-asyncio
+as much CPU again), and so do we, in pages; as the operator really reads, streamed, we are a peer of our own. kopf runs on uvloop with a bare event handler and logs errors only, kubernetes-asyncio
 keeps dicts, whose models cost it ten times as much.
 """
 
@@ -16,15 +16,16 @@ from hack.benchmarks import debian, environments
 from hack.benchmarks.scenarios import Peer
 
 HERE = Path(__file__).resolve().parent
-OURS, KOPF, ASYNCIO = "ours", "kopf", "kubernetes-asyncio"
+OURS, STREAMED, KOPF, ASYNCIO = "ours", "ours streamed", "kopf", "kubernetes-asyncio"
 DYNAMIC, TYPED = "client-go dynamic", "client-go typed"
-NAMES = (OURS, KOPF, ASYNCIO, DYNAMIC, TYPED)
+NAMES = (OURS, STREAMED, KOPF, ASYNCIO, DYNAMIC, TYPED)
 
 _LISTS = {"KUBE_FEATURE_WatchListClient": "false"}
 
 
-def ours() -> Peer:
-    return Peer(OURS, (str(environments.production()), "-m", "hack.benchmarks.peers.ours"))
+def ours(name: str, streamed: str) -> Peer:
+    argv = (str(environments.production()), "-m", "hack.benchmarks.peers.ours")
+    return Peer(name, argv, {"OURS_STREAMED": streamed})
 
 
 def kubernetes_asyncio() -> Peer:
@@ -43,7 +44,8 @@ def client_go(kind: str) -> Peer:
 
 
 MAKERS: Mapping[str, Callable[[], Peer]] = {
-    OURS: ours,
+    OURS: partial(ours, OURS, ""),
+    STREAMED: partial(ours, STREAMED, "yes"),
     KOPF: kopf,
     ASYNCIO: kubernetes_asyncio,
     DYNAMIC: partial(client_go, "dynamic"),

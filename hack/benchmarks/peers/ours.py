@@ -36,7 +36,8 @@ class Peer:
     def __init__(self, client: Client, task: talk.Task) -> None:
         self._task = task
         self.queue: WorkQueue[Key] = WorkQueue("bench")
-        self.informer = Informer(client, BACKUPS, Neo4jBackup, indexes=OF_BACKUPS)
+        streamed = bool(os.environ.get("OURS_STREAMED"))
+        self.informer = Informer(client, BACKUPS, Neo4jBackup, indexes=OF_BACKUPS, streamed=streamed)
         self.informer.add_handler(self._heard)
         self._events = self._calls = 0
         self._finished = anyio.Event()
