@@ -48,6 +48,9 @@ _AZURE: Mapping[str, frozenset[str]] = {
     "endpoint": frozenset({"azurestorageendpoint", "azurestorageblobendpoint", "blobendpoint", "endpoint"}),
     "ca_certificate": _CA,
 }
+_AZURE_PROOFS = {"account_key", "sas_token", "client_secret"}
+_AZURE_PLACES = ("account", "endpoint", "tenant_id", "client_id", "ca_certificate")
+"""Without a proof the pod's own identity asks; these say where, and as whom."""
 _CONNECTION = {
     "AccountName": "account",
     "AccountKey": "account_key",
@@ -111,6 +114,11 @@ def azure_settings(target: StorageTarget, prefix: str, secret: Mapping[str, byte
     found = _known(secret, _AZURE)
     for name, value in _connection(found.pop("connection_string", "")).items():
         found.setdefault(name, value)
+    if not found.keys() & _AZURE_PROOFS and not _is_understood(secret, _AZURE, *_AZURE_PLACES):
+        raise AccessDenied(
+            "the credentials Secret needs AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN, a connection string "
+            f"with one of them, or AZURE_CLIENT_SECRET, it has: {', '.join(sorted(secret))}"
+        )
     endpoint = target.endpoint or found.get("endpoint", "")
     host = _AZURE_HOST.match(endpoint)
     account = found.get("account") or (host[1] if host else "")

@@ -47,7 +47,11 @@ class Processes:
             if not entry.name.isdigit():
                 continue
             with suppress(OSError):
-                self.seen.add(((entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()))
+                command, environment = (entry / "cmdline").read_bytes(), b""
+                # What is not dumpable shows its environment to root only.
+                with suppress(PermissionError):
+                    environment = (entry / "environ").read_bytes()
+                self.seen.add((command, environment))
 
 
 @contextmanager
@@ -56,7 +60,7 @@ def watched() -> Iterator[Processes]:
     seen, stop = Processes(), threading.Event()
 
     def look() -> None:
-        while not stop.wait(0.05):
+        while not stop.wait(0.1):
             seen.look()
 
     thread = threading.Thread(target=look)

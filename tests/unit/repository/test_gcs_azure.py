@@ -136,6 +136,25 @@ def test_the_usual_spellings_of_azure_work(
     assert (found.container, found.prefix) == ("container", "p")
 
 
+@pytest.mark.parametrize(
+    "secret",
+    [
+        {"AZURE_STORAGE_ACCOUNT": b"acct", "AZURE_STORAGE_KEYY": b"pem-secret"},
+        {"AZURE_STORAGE_ACCOUNT": b"acct", "AZURE_STORAGE_KEY": b""},
+        {"AZURE_STORAGE_CONNECTION_STRING": b"AccountName=acct;Pem-secret=x"},
+    ],
+)
+def test_a_mistyped_key_of_azure_is_not_taken_for_none(secret: dict[str, bytes]) -> None:
+    with pytest.raises(AccessDenied, match="needs AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN") as caught:
+        azure_settings(AZURE, "", secret)
+    assert "pem-secret" not in str(caught.value).lower()
+
+
+def test_the_name_of_the_account_alone_leaves_the_asking_to_the_pod() -> None:
+    settings = azure_settings(AZURE, "", {"AZURE_STORAGE_ACCOUNT": b"acct", "ca.crt": b"PEM"})
+    assert (settings.account, settings.account_key) == ("acct", "")
+
+
 def test_azure_needs_the_name_of_the_account() -> None:
     with pytest.raises(AccessDenied, match="AZURE_STORAGE_ACCOUNT"):
         azure_settings(AZURE, "", {"AZURE_STORAGE_KEY": b"k"})
