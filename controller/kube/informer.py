@@ -213,7 +213,7 @@ class Informer(Generic[T]):
             except TimeoutError:
                 raise ServerError("the initial events stopped before their end") from None
             if chunk is None:
-                return 0
+                raise ServerError("a watch ended before the end of its initial events")
             lines = splitter.feed(chunk)
             for place, line in enumerate(lines, 1):
                 version = self._take_initial(line)

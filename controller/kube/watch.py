@@ -32,8 +32,9 @@ PAGE_LIMIT = 500
 WATCH_SECONDS = (300.0, 600.0)
 IDLE_MARGIN_SECONDS = 30.0
 VERY_SHORT_SECONDS = 1.0
-INITIAL_IDLE_SECONDS = 60.0
-"""How long the beginning of a streamed list may be silent: a server sends it without a pause."""
+INITIAL_IDLE_SECONDS = 30.0
+"""How long the beginning of a streamed list may be silent: a server sends it without a pause. Well within
+the time that a program waits for its caches, for the list comes after it."""
 WATCH_RETRIES = 3
 """Consecutive 500s that a watch is tried again before the whole collection is listed again."""
 ABSENCES = 3
@@ -192,10 +193,6 @@ def after_list_error(position: Position, error: KubeError, now: float, jitter: f
 
 def after_watch_end(position: Position, opened: float, events: int, now: float, jitter: float) -> Failed:
     """The server closed a watch, which is normal unless it was at once and without a single event."""
-    if isinstance(position.state, Streaming):
-        # In good order but without its mark, as where the mark is not known: list instead.
-        unmarked = ServerError("a watch ended before the end of its initial events")
-        return _delayed(replace(position, state=_first_list(position)), unmarked, now, jitter)
     if now - opened >= VERY_SHORT_SECONDS or events:
         return Failed(position, 0.0)
     return _delayed(_relisting(position), ServerError("a watch ended at once, empty"), now, jitter)
@@ -227,9 +224,8 @@ def _after_stream_error(
     if isinstance(error, Gone):
         # Too old, though it asked for no age: whatever says so may still answer a list.
         return _delayed(replace(position, state=_first_list(position), retries=0), error, now, jitter)
-    if position.retries >= WATCH_RETRIES:
-        return _delayed(replace(position, state=_first_list(position), retries=0), error, now, jitter)
-    return _delayed(replace(position, retries=position.retries + 1), error, now, jitter)
+    # Whatever it was (a proxy that buffers, a server that does not know the mark), a list may get through.
+    return _delayed(replace(position, state=_first_list(position)), error, now, jitter)
 
 
 def is_too_new(error: KubeError) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import msgspec
 import pytest
+import structlog
 
 from controller.kube.client import Client
 from controller.kube.informer import SLICE, Informer, SyncTimeout, wait_all_synced
@@ -87,6 +88,14 @@ def test_a_version_that_is_gone_relists_and_reports_what_vanished(gone: Answer) 
         assert api.calls[2].query == {"resourceVersion": "5"}
 
     run()
+
+
+@virtual
+async def test_a_version_that_is_gone_is_no_alarm() -> None:
+    with structlog.testing.capture_logs() as lines:
+        async with following(listing("5"), refuse(410, "Expired"), listing("9")) as (informer, _, _seen):
+            await until(informer, lambda: informer.store.version == "9")
+    assert [line["log_level"] for line in lines] == ["debug"]
 
 
 @virtual

@@ -221,20 +221,16 @@ def test_a_stream_that_is_too_old_though_it_starts_at_the_newest_is_listed() -> 
     assert failed.delay > 0.0
 
 
-def test_a_stream_that_does_not_reach_its_mark_is_tried_again_and_then_listed() -> None:
-    position, states = STREAMING, []
-    for now in range(watch.WATCH_RETRIES + 1):
-        failed = watch.after_watch_error(position, ConnectionFailed("cut"), float(now), 0.0)
-        position = failed.position
-        states.append(position.state)
-        assert failed.delay > 0.0
-    assert states == [Streaming("")] * watch.WATCH_RETRIES + [Listing("0")]
-    assert position.streams, "a relist may try again"
-
-
-def test_a_stream_that_ends_in_good_order_without_its_mark_is_listed() -> None:
-    failed = watch.after_watch_end(STREAMING, 0.0, 5, 300.0, 0.0)
+@pytest.mark.parametrize(
+    "error", [ConnectionFailed("cut"), ServerError("no mark"), TooManyRequests("slow down"), Forbidden("no")]
+)
+def test_a_stream_that_does_not_reach_its_mark_is_listed_and_the_next_one_tried_again(
+    error: KubeError,
+) -> None:
+    failed = watch.after_watch_error(STREAMING, error, 0.0, 0.0)
     assert (failed.position.state, failed.delay) == (Listing("0"), 0.8)
+    listed = watch.after_page(failed.position, "9", "")
+    assert watch.after_watch_error(listed, Gone("old"), 0.0, 0.0).position.state == Streaming("9")
 
 
 def test_a_kind_that_is_absent_is_looked_for_with_lists() -> None:
