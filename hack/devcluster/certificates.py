@@ -28,13 +28,17 @@ class Identity:
     key: str
 
     def context(self, directory: Path) -> ssl.SSLContext:
-        """For the server; ssl reads key material from files only."""
+        """For the server."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.serve_with(context, directory)
+        return context
+
+    def serve_with(self, context: ssl.SSLContext, directory: Path) -> None:
+        """From the next connection on; ssl reads key material from files only."""
         bundle = directory / "apiserver.pem"
         bundle.touch(mode=0o600)
         bundle.write_text(self.key + self.certificate, encoding="ascii")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(bundle)
-        return context
 
 
 def make_identity(now: datetime, addresses: tuple[str, ...] = ("127.0.0.1", "::1")) -> Identity:

@@ -7,6 +7,7 @@ Non-guarantee: nothing is kept from one run to the next but the files of volumes
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ class DevCluster:
             self.node = Node(self.registry, images or ImageCatalog(), self._access, directory)
         self._api = ApiServer(self.registry, self.tokens, self.node)
         self._port = port
+        self._tls: ssl.SSLContext | None = None
         self._stack = AsyncExitStack()
 
     @property
@@ -89,6 +91,13 @@ class DevCluster:
     def mint_token(self, namespace: str, service_account: str) -> str:
         """A bearer token. Raises ApiStatus(404) when there is no such service account."""
         return self.tokens.mint(namespace, service_account)
+
+    def rotate_authority(self) -> None:
+        """A new authority and a certificate of it, for connections from now on; the kubeconfig knows them."""
+        assert self._tls is not None, "it runs"
+        self._identity = make_identity(datetime.now(UTC))
+        self._identity.serve_with(self._tls, self.directory)
+        write_kubeconfig(self.kubeconfig, self.server, self._identity.ca, self.tokens.admin)
 
     async def __aenter__(self) -> DevCluster:
         async with AsyncExitStack() as stack:
@@ -119,8 +128,8 @@ class DevCluster:
         )
         await runner.setup()
         try:
-            context = self._identity.context(self.directory)
-            site = web.TCPSite(runner, HOST, self._port, ssl_context=context)
+            self._tls = self._identity.context(self.directory)
+            site = web.TCPSite(runner, HOST, self._port, ssl_context=self._tls)
             await site.start()
             port: int = runner.addresses[0][1]
             yield port

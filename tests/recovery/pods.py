@@ -32,12 +32,16 @@ class Pod:
 
     name: str
     fleet: Fleet
+    in_cluster: bool = False
+    """It finds its API server and its account as a pod does."""
     ends: list[str] = field(default_factory=list)
     """Why it ended, each time that it did."""
 
     async def run(self) -> None:
         arguments = ["--image", "operator:1", "--port", "0", "--host", "127.0.0.1"]
-        arguments += ["--kubeconfig", str(self.fleet.cluster.kubeconfig), "--lease-namespace", NAMESPACE]
+        arguments += ["--lease-namespace", NAMESPACE]
+        if not self.in_cluster:
+            arguments += ["--kubeconfig", str(self.fleet.cluster.kubeconfig)]
         settings = read_settings(arguments, {"POD_NAME": self.name})
         delay = FIRST_DELAY
         while True:
