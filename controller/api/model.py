@@ -19,6 +19,8 @@ from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from controller.api import syntax
+
 M_contra = TypeVar("M_contra", contravariant=True)
 
 JsonObject = dict[str, Any]
@@ -113,3 +115,14 @@ def _text(item: Mapping[str, Any]) -> str:
         if isinstance(given, str | int | float) and "must be" in message
         else message
     )
+
+
+def text_rule(field: str, attribute: str, pattern: str, message: str) -> Rule[Model]:
+    """``field``, where given, is ``pattern`` from end to end."""
+    literal = syntax.whole(pattern).replace("\\", "\\\\").replace("'", "\\'")
+
+    def holds(model: Model) -> bool:
+        value: str | None = getattr(model, attribute)
+        return value is None or syntax.matches(pattern, value)
+
+    return Rule(f"!has(self.{field}) || self.{field}.matches('{literal}')", message, holds)

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from controller.api.backup import BackupSpec, PVCSpec, RetentionPolicy
+from controller.api.backup import BackupSpec, RetentionPolicy
 from controller.api.conditions import Verdict
 from controller.api.objects import Neo4jBackup, Object, PersistentVolumeClaim
+from controller.api.storage import PVCSpec
 from controller.kube.resource import Resource
 from controller.plan import kinds
 from controller.plan.changes import Apply, Change, Create, Delete, Document, Patch

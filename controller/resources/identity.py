@@ -8,7 +8,7 @@ Non-guarantee: that the cloud trusts this ServiceAccount is set up there, and fo
 
 from __future__ import annotations
 
-from controller.api.backup import CloudBlock
+from controller.api.storage import CloudBlock
 
 _ANNOTATIONS = {
     "eks.amazonaws.com/role-arn": "aws_role_arn",

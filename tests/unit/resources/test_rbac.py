@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from controller.api.backup import PVCSpec
 from controller.api.model import JsonObject
 from controller.api.objects import Object
+from controller.api.storage import PVCSpec
 from controller.resources import labels
 from controller.resources.hashing import is_current
 from controller.resources.ownership import refusal
