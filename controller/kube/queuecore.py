@@ -20,7 +20,7 @@ import itertools
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
@@ -34,6 +34,9 @@ class Priority(IntEnum):
     LOW = -100
     """Nothing happened that we know of: a first list, a look for its own sake."""
     NORMAL = 0
+
+    # An Enum hashes its name, in Python, and every add asks for it twice.
+    __hash__ = int.__hash__
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,6 @@ class Taken(Generic[K]):
     waited: float
 
 
-class _Ready(NamedTuple):
-    since: float
-    place: int
-    """In the order in which keys got ready at their priority."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Held:
     since: float
@@ -75,8 +72,11 @@ class QueueCore(Generic[K]):
     """See the module; every method is one step, and none waits."""
 
     def __init__(self) -> None:
-        self._ready: dict[Priority, dict[K, _Ready]] = {level: {} for level in sorted(Priority, reverse=True)}
-        """Ready keys in their order, the most urgent first."""
+        self._ready: dict[Priority, dict[K, tuple[float, int]]] = {
+            level: {} for level in sorted(Priority, reverse=True)
+        }
+        """Ready keys in their order, the most urgent first: since when, and their place in the order in
+        which keys got ready at their priority."""
         self._dirty: dict[K, Priority] = {}
         self._processing: dict[K, _Held] = {}
         self._due: dict[K, tuple[float, Priority]] = {}
@@ -93,14 +93,17 @@ class QueueCore(Generic[K]):
             return
         self._adds += 1
         # One pending run is enough: the work looks at the whole state, so a delayed run is included.
-        delayed = self._due.pop(key, None)
-        if delayed is not None:
+        if self._due and (delayed := self._due.pop(key, None)) is not None:
             priority = max(priority, delayed[1])
         before = self._dirty.get(key)
         if before is not None and before >= priority:
             return
         self._dirty[key] = priority
-        if key not in self._processing:
+        if key in self._processing:
+            return
+        if before is None:
+            self._ready[priority][key] = (now, next(self._order))
+        else:
             self._make_ready(key, before, priority, now)
 
     def merge(self, key: K, priority: Priority = Priority.NORMAL) -> bool:
@@ -114,7 +117,7 @@ class QueueCore(Generic[K]):
     def _make_ready(self, key: K, before: Priority | None, priority: Priority, now: float) -> None:
         # Who becomes urgent goes behind the urgent that are there, but its waiting time goes on.
         old = self._ready[before].pop(key) if before is not None else None
-        self._ready[priority][key] = _Ready(old.since if old else now, next(self._order))
+        self._ready[priority][key] = (old[0] if old else now, next(self._order))
 
     def add_after(self, key: K, delay: float, now: float, priority: Priority | None = None) -> None:
         """The key needs work in ``delay`` seconds; the earliest wish per key wins.
@@ -153,12 +156,12 @@ class QueueCore(Generic[K]):
         self._takes += 1
         level = min(levels, key=self._head) if self._takes % FAIR_TURN == 0 else levels[0]
         key = next(iter(self._ready[level]))
-        ready = self._ready[level].pop(key)
+        since, _ = self._ready[level].pop(key)
         self._processing[key] = _Held(now, self._dirty.pop(key))
-        return Taken(key, now - ready.since)
+        return Taken(key, now - since)
 
     def _head(self, level: Priority) -> int:
-        return next(iter(self._ready[level].values())).place
+        return next(iter(self._ready[level].values()))[1]
 
     def done(self, key: K, now: float) -> float:
         """The work on a taken key ended; returns how long it was in hand."""

@@ -15,7 +15,8 @@ def is_version(text: str) -> bool:
 def is_at_least(version: str, other: str) -> bool | None:
     """Whether ``version`` is ``other`` or newer; None when one of them cannot be compared."""
     # Inline and not is_version(), twice a call and twice an event: this is the store's busiest line.
-    if not (version.isdecimal() and other.isdecimal() and version.isascii() and other.isascii()):
+    both = version + other
+    if not (both.isdecimal() and both.isascii() and version and other):
         return None
     if version[0] == "0" or other[0] == "0":
         return None

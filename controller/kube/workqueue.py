@@ -42,7 +42,6 @@ class WorkQueue(Generic[K]):
 
     def add(self, key: K, priority: Priority = Priority.NORMAL) -> None:
         """The key needs work."""
-        self._meter.added()
         if not self._core.merge(key, priority):
             self._core.add(key, _now(), priority)
             self._wake()
