@@ -16,6 +16,8 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from controller.api import packed
+
 _set = msgspec.structs.force_setattr
 
 
@@ -134,18 +136,44 @@ class BackupMeta(Identity, frozen=True, gc=False, kw_only=True, rename="camel"):
 class Neo4jBackup(Entity, frozen=True, gc=False, kw_only=True, rename="camel"):
     """The custom resource; ``parse_spec`` and ``parse_status`` of ``api.backup`` read the two parts.
 
-    They stay text because one object with a bad spec must not stop the list that it is part of.
+    They stay text because one object with a bad spec must not stop the list that it is part of. In a
+    cache the text is packed, and what a new state has in common with the one before is the same bytes.
     """
 
     metadata: BackupMeta = msgspec.field(default_factory=BackupMeta)
-    spec: Raw = Raw(b"{}")
-    status: Raw = Raw(b"{}")
+    # Once a cache keeps it, the first has both, packed, and the second nothing.
+    kept_spec: Raw = msgspec.field(default=Raw(b"{}"), name="spec")
+    kept_status: Raw = msgspec.field(default=Raw(b"{}"), name="status")
 
-    def __post_init__(self) -> None:
-        _set(self, "spec", self.spec.copy())
-        _set(self, "status", self.status.copy())
+    def kept(self, known: Neo4jBackup | None) -> None:
+        """See :class:`controller.kube.objects.Kept`."""
+        if len(self.kept_status) == 0:
+            # It is kept already; no JSON text is empty.
+            return
+        before = b"" if known is None else bytes(known.kept_spec)
+        _set(self, "kept_spec", packed.pack_like(before, self.kept_spec, self.kept_status))
+        _set(self, "kept_status", b"")
         # One string for all objects of a namespace, not one for each.
         _set(self.metadata, "namespace", sys.intern(self.metadata.namespace))
+
+    def texts(self) -> tuple[bytes, bytes]:
+        """Spec and status as JSON text."""
+        spec = bytes(self.kept_spec)
+        return packed.unpack(spec) if packed.is_packed(spec) else (spec, bytes(self.kept_status))
+
+    def says_the_same(self, other: Neo4jBackup) -> bool:
+        """Whether both texts are the same for certain, without reading what is packed."""
+        return self.kept_spec == other.kept_spec and self.kept_status == other.kept_status
+
+    @property
+    def spec(self) -> bytes:
+        """JSON text."""
+        return self.texts()[0]
+
+    @property
+    def status(self) -> bytes:
+        """JSON text."""
+        return self.texts()[1]
 
     @property
     def run_now(self) -> str:

@@ -27,7 +27,7 @@ from controller.kube import chance, metrics, watch
 from controller.kube.client import Client, ListMeta, selectors
 from controller.kube.errors import ApiError, Gone, KubeError, NotFound, NotServed, ServerError, status_error
 from controller.kube.lines import LineSplitter
-from controller.kube.objects import KubeObject, Object
+from controller.kube.objects import Kept, KubeObject, Object
 from controller.kube.resource import Resource
 from controller.kube.store import Delta, Indexes, IndexFunction, Store, StoreWriter
 
@@ -91,7 +91,7 @@ class Informer(Generic[T]):
         wanted: Any = type_
         self._page_decoder: msgspec.json.Decoder[_Page[T]] = msgspec.json.Decoder(_Page[wanted])
         self._event_decoder: msgspec.json.Decoder[_Event[T]] = msgspec.json.Decoder(_Event[wanted])
-        self._writer: StoreWriter[T] = StoreWriter(indexes)
+        self._writer: StoreWriter[T] = StoreWriter(indexes, _keeper(type_))
         self._handlers: list[Handler[T]] = []
         self._position = watch.start(streams=streamed)
         self._meter = metrics.InformerMeter(resource.plural)
@@ -347,6 +347,11 @@ class Informer(Generic[T]):
     @property
     def _path(self) -> str:
         return self.resource.path(self._namespace)
+
+
+def _keeper(type_: Any) -> Callable[[Any, Any], None] | None:
+    """What the type does to an object that a cache keeps, if anything."""
+    return type_.kept if issubclass(type_, Kept) else None
 
 
 D = TypeVar("D")

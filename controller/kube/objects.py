@@ -5,7 +5,7 @@ Guarantee: frozen, without managedFields, and a null or unknown field of the ser
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -47,6 +47,16 @@ class Object(Protocol):
     def uid(self) -> str: ...
     @property
     def resource_version(self) -> str: ...
+
+
+@runtime_checkable
+class Kept(Protocol):
+    """What a type may have: it is told once, before a cache keeps an object, what the cache knew of it.
+
+    Then it may share with that, or make smaller, what it holds; what it says must stay the same.
+    """
+
+    def kept(self, known: Any) -> None: ...
 
 
 class KubeObject(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):

@@ -29,6 +29,10 @@ def _never(_old: object, _new: object) -> bool:
     return False
 
 
+def _as_it_is(_item: object, _known: object) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Indexes(Generic[T]):
     """By what objects are found besides their keys."""
@@ -91,7 +95,12 @@ class Store(Generic[T]):
 class StoreWriter(Generic[T]):
     """The writer's side: whoever fills a store holds this, and nobody else can."""
 
-    def __init__(self, indexes: Indexes[T] | Mapping[str, IndexFunction[T]] | None = None) -> None:
+    def __init__(
+        self,
+        indexes: Indexes[T] | Mapping[str, IndexFunction[T]] | None = None,
+        keep: Callable[[T, T | None], None] | None = None,
+    ) -> None:
+        self._keep = keep or _as_it_is
         self._indexes = indexes if isinstance(indexes, Indexes) else Indexes.of(indexes or {})
         self.store: Store[T] = Store(self._indexes)
         self._staged = _Content[T](self._indexes)
@@ -111,7 +120,15 @@ class StoreWriter(Generic[T]):
         known, staged = self.store._content, self._staged
         for item in items:
             old = known.get(item.namespace, item.name) if known.size else None
-            staged.put(old if old is not None and _same(old, item) else item)
+            if old is None:
+                # Indexed first, while it is as it came; with what is known only afterwards, to share.
+                staged.put(item)
+                self._keep(item, None)
+            elif _same(old, item):
+                staged.put(old)
+            else:
+                self._keep(item, old)
+                staged.put(item)
 
     def unstage(self, item: Object) -> None:
         """What was staged went again before the list was complete."""
@@ -130,15 +147,18 @@ class StoreWriter(Generic[T]):
     def put(self, item: T) -> list[Delta[T]]:
         """An ADDED or MODIFIED event."""
         content = self.store._content
-        old, version = content.get(item.namespace, item.name), item.resource_version
+        namespace, name, version = item.namespace, item.name, item.resource_version
         self.bookmark(version)
+        old = content.get(namespace, name)
         if old is None:
             content.put(item)
+            self._keep(item, None)
             return [Delta(None, item)]
         known, is_namesake = old.resource_version, old.uid != item.uid
-        if is_at_least(version, known) is False or (version == known and not is_namesake):
+        if not is_namesake if version == known else is_at_least(version, known) is False:
             return []
-        content.put(item)
+        self._keep(item, old)
+        content.swap(old, item, namespace, name)
         return [Delta(old, None), Delta(None, item)] if is_namesake else [Delta(old, item)]
 
     def remove(self, item: T) -> list[Delta[T]]:
@@ -211,6 +231,12 @@ class _Content(Generic[T]):
         space[name] = item
         self.size += old is None
 
+    def swap(self, old: T, new: T, namespace: str, name: str) -> None:
+        """``new`` takes the place of ``old``, which is there."""
+        if self.rows:
+            self._index(old, new, namespace, name)
+        self.spaces[namespace][name] = new
+
     def remove(self, namespace: str, name: str) -> None:
         old = self.get(namespace, name)
         if old is None:
@@ -229,24 +255,27 @@ class _Content(Generic[T]):
             return
         # Computed before anything is touched: an index function that raises leaves all as it was.
         after, key = self.indexes.values(new), (namespace, name)
-        before = self.indexes.values(old) if old is not None else itertools.repeat(())
+        before = self.indexes.values(old) if old is not None else _NOWHERE
         for rows, gone, come in zip(self.rows.values(), before, after, strict=False):
             if gone != come:
                 for value in gone:
                     _leave(rows, value, key)
                 for value in come:
-                    _enter(rows, value, key)
+                    row = rows.setdefault(value, key)
+                    if row is not key:
+                        _enter(rows, value, row, key)
 
 
 _Rows = dict[Hashable, Key | dict[Key, None]]
 """The keys by value: a key alone is not worth a dict, which would be a tenth of an object's memory."""
 
 
-def _enter(rows: _Rows, value: Hashable, key: Key) -> None:
-    row = rows.get(value)
-    if row is None:
-        rows[value] = key
-    elif isinstance(row, dict):
+_NOWHERE: Iterable[Values] = itertools.repeat(())
+
+
+def _enter(rows: _Rows, value: Hashable, row: Key | dict[Key, None], key: Key) -> None:
+    """Beside those that are there."""
+    if isinstance(row, dict):
         row[key] = None
     elif row != key:
         rows[value] = {row: None, key: None}

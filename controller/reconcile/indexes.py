@@ -78,7 +78,7 @@ def _values(backup: Neo4jBackup) -> tuple[Values, Values, Values]:
 
 
 def _alike(old: Neo4jBackup, new: Neo4jBackup) -> bool:
-    return old.spec == new.spec and old.metadata.uid == new.metadata.uid
+    return old.says_the_same(new) and old.metadata.uid == new.metadata.uid
 
 
 OF_BACKUPS: Indexes[Neo4jBackup] = Indexes((UID, TARGET_NAMESPACE, CLAIM), _values, _alike)

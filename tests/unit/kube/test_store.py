@@ -147,3 +147,14 @@ def test_an_index_function_that_raises_leaves_everything_as_it_was() -> None:
 def test_an_unknown_index_is_a_mistake_and_not_an_empty_answer() -> None:
     with pytest.raises(KeyError):
         a_writer().store.by_index("size", 1)
+
+
+def test_an_object_is_told_once_what_was_known_of_it_before_it_is_kept() -> None:
+    told: list[tuple[Thing, Thing | None]] = []
+    writer: StoreWriter[Thing] = StoreWriter(None, lambda item, known: told.append((item, known)))
+    writer.replace([A1], "1")
+    writer.replace([thing("a", "1")], "2")
+    newer = thing("a", "3")
+    writer.put(newer)
+    writer.put(thing("a", "2"))
+    assert told == [(A1, None), (newer, A1)]
