@@ -168,9 +168,10 @@ class Checker:
 
     def _require_room(self, artifact: Artifact, links: Sequence[Link]) -> None:
         """A copy of the store, and the aggregated artifact beside it."""
-        copies = artifact.store_size
         aggregated = 0 if len(links) == 1 else int(artifact.store_size * space.COMPRESSED_SHARE)
-        lack = space.lack(self.temporary, copies + aggregated)
+        shared = os.stat(self.temporary).st_dev == os.stat(self.artifacts).st_dev
+        copies = artifact.store_size + (aggregated if shared else 0)
+        lack = space.lack(self.temporary, copies) or space.lack(self.artifacts, aggregated)
         if lack:
             raise NotPossible(lack)
 

@@ -45,13 +45,13 @@ def release(run_id: str = "") -> int:
         return complain(f"standard input is no request: {error}", 64)
     if not is_run_id(request.run_id):
         return complain(f"{request.run_id!r} is no run id", 64)
-    code = _release(request, default_places())
+    code = end_run(request, default_places())
     if line and not code:
         answer(Released(run_id=request.run_id, sha256=hashlib.sha256(line).hexdigest()))
     return code
 
 
-def _release(request: ReleaseRequest, places: Places) -> int:
+def end_run(request: ReleaseRequest, places: Places) -> int:
     """Remove the artifacts and files of a finished run; one that nobody knows is released already.
 
     The files that were committed become the open chains first; all others are no parents, ever.

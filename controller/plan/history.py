@@ -1,6 +1,7 @@
 """Runs as ``status.history`` tells them, and the numbers that come from them.
 
-Guarantee: newest first, bounded, one entry for each run; an entry that is settled never changes; a run
+Guarantee: newest first, bounded, one entry for each run; an entry that is settled never changes, unless the
+repository knows a run of which no result was read; a run
 that was begun and whose Job vanished is settled as failed, with that as its reason, but only when we
 could look. Non-guarantee: the repository, not this, is the list of backups.
 """
@@ -34,7 +35,9 @@ def merged(before: Sequence[BackupRun], runs: Iterable[Run], now: datetime) -> t
     for run in seen.values():
         if run.result is not None and not run.is_active:
             for one in run.result.earlier:
-                entries.setdefault(one.run_id, _restored(one, run.result))
+                known = entries.get(one.run_id)
+                if known is None or (known.status != "Running" and known.manifest is None):
+                    entries[one.run_id] = _restored(one, run.result, known)
     for uid, entry in entries.items():
         if entry.status == "Running" and uid not in seen:
             entries[uid] = _vanished(entry, now)
@@ -54,8 +57,8 @@ def _superseded(runs: Iterable[Run]) -> frozenset[str]:
     )
 
 
-def _restored(one: EarlierRun, told: RunResult) -> BackupRun:
-    """A run that only the repository remembers: this status, or a cluster with its own, was lost."""
+def _restored(one: EarlierRun, told: RunResult, known: BackupRun | None) -> BackupRun:
+    """A run of which the repository knows more: this status was lost, or its Job ended without a result."""
     is_good = one.outcome in (Outcome.SUCCEEDED, Outcome.SUCCEEDED_WITH_WARNINGS)
     seconds = (one.finished - one.started).total_seconds()
     return BackupRun(
@@ -69,6 +72,9 @@ def _restored(one: EarlierRun, told: RunResult) -> BackupRun:
         repository=told.repository or None,
         manifest=f"{layout.RUNS}/{one.run_id}.json",
         verified=one.verified,
+        warnings=(text.one_line(f"its Job told nothing of it: {known.error}"),)
+        if known and known.error
+        else (),
         stats=BackupStats(
             size=text.size(one.size),
             duration=text.duration(seconds),

@@ -234,7 +234,7 @@ class GroupWork:
         parent = None if artifact.full else self._parents.get(name)
         if parent is None and not artifact.full:
             raise TransferFailed(f"{artifact.file} is a differential, and the repository has no parent of it")
-        if parent and not continues(_link(artifact), _link(parent), may_overlap=self._may_overlap):
+        if parent and not continues(link_of(artifact), link_of(parent), may_overlap=self._may_overlap):
             raise TransferFailed(f"{artifact.file} does not continue {parent.key}")
         encryption = self._tools.encryption
         chain = parent.chain if parent else layout.new_chain(artifact.file, self._run_id)
@@ -307,7 +307,8 @@ def plain_file(artifact: StoredArtifact) -> str:
     return plain_name(artifact.key.rpartition("/")[2])
 
 
-def _link(one: Artifact | StoredArtifact) -> Link:
+def link_of(one: Artifact | StoredArtifact) -> Link:
+    """Its place in a chain."""
     return Link("", one.database_id, one.full, one.lowest_tx, one.highest_tx)
 
 

@@ -15,14 +15,14 @@ from typing import Literal
 from controller.agent import continuing
 from controller.agent.journal import Journal
 from controller.agent.places import CHAINS, Places
-from controller.agent.submit import _release
+from controller.agent.submit import end_run
 from controller.agent.workshop import Workshop
 from controller.neo4j.chains import continues, head
 from controller.neo4j.versions import Version, capabilities
 from controller.repository import layout
 from controller.repository.chains import OpenChains, by_database, lineage, open_chains
 from controller.repository.manifest import RunManifest, StoredArtifact
-from controller.runner.dump import _link, plain_file, request_for
+from controller.runner.dump import link_of, plain_file, request_for
 from controller.wire.messages import (
     AgentStatus,
     Artifact,
@@ -132,7 +132,7 @@ class Life:
 
     def _neo4j(self, kind: BackupType, destination: Path) -> Artifact | None:
         kept = [one for one in self._committed() if (destination / plain_file(one)).exists()]
-        parent = head([_link(one) for one in kept if one.database_id == str(self.database_id)])
+        parent = head([link_of(one) for one in kept if one.database_id == str(self.database_id)])
         lowest = parent.highest_tx + 1 if parent else 1
         if kind != "FULL" and parent is not None and self.oldest_log > lowest and lowest <= self.last_tx:
             parent = None
@@ -185,12 +185,12 @@ class Life:
             )
 
     def _release(self, request: ReleaseRequest) -> None:
-        assert _release(request, self.places) == 0
+        assert end_run(request, self.places) == 0
 
     def _commit(self, made: Artifact, chains: OpenChains) -> None:
         parent = None if made.full else chains.open[DATABASE].parent
         overlap = capabilities(self.version).first_diff_may_overlap
-        assert parent is None or continues(_link(made), _link(parent), may_overlap=overlap)
+        assert parent is None or continues(link_of(made), link_of(parent), may_overlap=overlap)
         run_id = f"{self.minutes:08}-1111-2222-3333-444444444444"
         chain = parent.chain if parent else layout.new_chain(made.file, run_id)
         stored = StoredArtifact(

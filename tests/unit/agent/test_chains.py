@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from controller.agent.submit import _release
+from controller.agent.submit import end_run
 from controller.wire.messages import (
     AgentStatus,
     BackupRequest,
@@ -52,7 +52,7 @@ def dumped(container: Container, request: BackupRequest) -> AgentStatus:
 def release(container: Container, run_id: str, status: AgentStatus | None = None, **more: object) -> None:
     files = tuple(one.file for one in status.artifacts) if status else ()
     request = ReleaseRequest(run_id=run_id, committed=files, **more)  # type: ignore[arg-type]
-    assert _release(request, container.places) == 0
+    assert end_run(request, container.places) == 0
 
 
 def commit(container: Container, request: BackupRequest) -> AgentStatus:

@@ -61,9 +61,24 @@ def test_a_new_status_gets_the_runs_back_that_the_repository_has() -> None:
 
 
 def test_what_a_status_knows_already_is_left_as_it_is() -> None:
-    known = BackupRun(start_time=NOW - DAY, status="Failed", error="it knows better", runID="run-1")
+    known = BackupRun(
+        start_time=NOW - DAY,
+        status="Failed",
+        error="it knows better",
+        runID="run-1",
+        manifest="runs/run-1.json",
+    )
     found = merged(a_run(earlier(1)), known)
     assert [entry.error for entry in found if entry.run_id == "run-1"] == ["it knows better"]
+
+
+def test_a_run_that_was_called_failed_for_want_of_a_result_is_what_the_repository_says() -> None:
+    known = BackupRun(start_time=NOW - DAY, status="Failed", error="its Job disappeared", runID="run-1")
+    found = merged(a_run(earlier(1)), known)
+    (one,) = (entry for entry in found if entry.run_id == "run-1")
+    assert (one.status, one.outcome, one.error) == ("Completed", "Succeeded", None)
+    assert one.warnings == ("its Job told nothing of it: its Job disappeared",)
+    assert merged(a_run(earlier(1)), *found) == found
 
 
 def test_the_history_stays_bounded_and_the_same_when_it_is_told_again() -> None:
