@@ -8,10 +8,10 @@ gets it on its command line, where paths of mounts are replaced.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -114,10 +114,10 @@ class Launched:
         return code if code >= 0 else 128 - code
 
     def signal(self, number: int) -> None:
-        try:
-            self.process.send_signal(signal.Signals(number))
-        except ProcessLookupError:
-            return
+        # Not process.send_signal: that takes the exit code when there is one, and whoever waits is told 255.
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
 
     async def end(self) -> None:
         """Kill everything and wait until it is gone, whatever happens meanwhile."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -14,7 +15,15 @@ from typing import Any
 import anyio
 import pytest
 
-from hack.devcluster.containers import Container, ContainerSpec, Isolation, Mount, StartError, relocated
+from hack.devcluster.containers import (
+    Container,
+    ContainerSpec,
+    Isolation,
+    Launched,
+    Mount,
+    StartError,
+    relocated,
+)
 from hack.devcluster.logs import LogFile
 from tests.unit.devcluster.cluster import eventually, force, processes_with
 
@@ -221,3 +230,15 @@ def test_only_whole_paths_of_mounts_are_replaced() -> None:
         "echo {} > /backup-requests/backup.request; ls /data /database x/data /same", mounts, Path("/r")
     )
     assert moved == "echo {} > /r/backup-requests/backup.request; ls /r/data /database x/data /same"
+
+
+@pytest.mark.asyncio
+async def test_a_signal_that_comes_as_a_program_ends_does_not_lose_its_exit_code() -> None:
+    for _ in range(30):
+        launched = Launched(await anyio.open_process(["sh", "-c", "exit 7"]))
+        with contextlib.suppress(ProcessLookupError):
+            while launched.process.returncode is None:
+                launched.signal(signal.SIGCONT)
+                os.kill(launched.process.pid, 0)
+        assert await launched.wait() == 7
+        await launched.end()
