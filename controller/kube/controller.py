@@ -10,6 +10,7 @@ without one.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class _Worker(Generic[K]):
         return scope.cancel_called
 
     async def _outcome(self, key: K, scope: anyio.CancelScope) -> Done | Exception:
-        scope.deadline = anyio.current_time() + self._seconds
+        scope.deadline = asyncio.get_running_loop().time() + self._seconds
         try:
             return await self._reconcile(key)
         except Exception as error:

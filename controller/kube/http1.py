@@ -10,6 +10,7 @@ operator and its API server the processor is dearer than the network.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 HEAD_LIMIT = 64 * 1024
@@ -201,6 +202,7 @@ def _headers(lines: list[str]) -> dict[str, str]:
     return headers
 
 
+@functools.lru_cache(maxsize=4096)
 def _size(line: bytes) -> int:
     digits = line if line.isalnum() else line.partition(b";")[0].strip()
     if not digits or digits.translate(None, _HEX):

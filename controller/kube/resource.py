@@ -40,9 +40,12 @@ class Resource:
             raise ValueError(f"a namespace is needed to name one of {self.plural}")
         if subresource is not None and name is None:
             raise ValueError("a subresource belongs to one object: its name is needed")
-        segments = ["namespaces", namespace] if namespace and self.namespaced else []
-        segments += [part for part in (self.plural, name, subresource) if part is not None]
-        return "/".join([self.root, *(_segment(part) for part in segments)])
+        within = f"/namespaces/{_segment(namespace)}" if namespace and self.namespaced else ""
+        collection = f"{self.root}{within}/{_segment(self.plural)}"
+        if name is None:
+            return collection
+        one = f"{collection}/{_segment(name)}"
+        return one if subresource is None else f"{one}/{_segment(subresource)}"
 
 
 @functools.lru_cache(maxsize=4096)

@@ -21,4 +21,5 @@ def is_at_least(version: str, other: str) -> bool | None:
     if version[0] == "0" or other[0] == "0":
         return None
     # Longer decimal numbers without leading zeros are greater: no conversion, whatever the size.
-    return (len(version), version) >= (len(other), other)
+    longer = len(version) - len(other)
+    return longer > 0 or (longer == 0 and version >= other)

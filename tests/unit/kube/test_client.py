@@ -131,6 +131,29 @@ async def test_a_server_that_never_answers_costs_the_limit_and_no_more() -> None
 
 
 @virtual
+async def test_every_exchange_on_a_connection_has_its_own_limit() -> None:
+    async with scripted_api(OK, OK, hang) as api, Client(api.config()) as client:
+        # The first arms a timer for much later, the second comes after that moment: neither may count.
+        await client.transport.request("GET", "/a", timeout=10.0)
+        await anyio.sleep(8.0)
+        await client.transport.request("GET", "/b", timeout=100.0)
+        start = anyio.current_time()
+        with pytest.raises(ConnectionFailed):
+            await client.transport.request("GET", "/c", timeout=5.0)
+        assert anyio.current_time() - start == pytest.approx(5.0, abs=1.0)
+
+
+@virtual
+async def test_a_limit_that_outlives_an_earlier_timer_is_kept_to_its_end() -> None:
+    async with scripted_api(OK, hang) as api, Client(api.config()) as client:
+        await client.transport.request("GET", "/a", timeout=10.0)
+        start = anyio.current_time()
+        with pytest.raises(ConnectionFailed):
+            await client.transport.request("GET", "/b", timeout=50.0)
+        assert anyio.current_time() - start == pytest.approx(50.0, abs=1.0)
+
+
+@virtual
 async def test_a_silent_stream_ends_at_its_idle_limit() -> None:
     async with scripted_api(chunks(b"x", hold=True)) as api, Client(api.config()) as client:
         start = anyio.current_time()
