@@ -209,4 +209,5 @@ def test_a_cache_that_believes_old_events_is_found_out() -> None:
         results = (simulate(seed, FaultPlan(requests=told_twice)) for seed in range(SEEDS))
         found = next((result for result in results if result.violation), None)
     assert found is not None
-    assert "goes back" in found.violation
+    # An old deletion that is believed makes what was made again since vanish.
+    assert re.search("goes back|vanished", found.violation), found.violation
