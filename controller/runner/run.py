@@ -21,7 +21,6 @@ import anyio.to_thread
 import msgspec
 
 from controller.plan.source import (
-    EVERYTHING,
     Choice,
     Group,
     Keeper,
@@ -41,11 +40,12 @@ from controller.repository.verify import level_of
 from controller.runner import report
 from controller.runner.aftermath import Aftermath, verify
 from controller.runner.causes import reason_of
-from controller.runner.dump import GroupWork, Harvest, Tools, plain_file, release, request_for
+from controller.runner.dump import GroupWork, Tools, plain_file, release, request_for
 from controller.runner.groups import unwrapped
 from controller.runner.log import Log
 from controller.runner.progress import Tracker
 from controller.runner.session import AgentSession, SessionError
+from controller.runner.tally import Tally
 from controller.runner.transfer import Persistence
 from controller.wire.messages import (
     ReleaseRequest,
@@ -79,37 +79,6 @@ class Surroundings:
     cold: Store | None = None
     """The same repository for what is archived, where that has a storage class of its own."""
     persistence: Persistence = field(default_factory=Persistence)
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What is known so far."""
-
-    saved: dict[str, StoredArtifact] = field(default_factory=dict)
-    reasons: dict[str, list[str]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    tried: dict[str, set[str]] = field(default_factory=dict)
-    unsound: dict[str, str] = field(default_factory=dict)
-    """Databases of which a server's artifact did not stand verification; another's may have."""
-    neo4j_version: str = ""
-    transport: str = "tls"
-
-    def add(self, harvest: Harvest) -> None:
-        for artifact in harvest.saved:
-            self.saved[artifact.database] = artifact
-        for one in harvest.missing:
-            self.reasons.setdefault(one.database, []).append(one.reason)
-        self.warnings += harvest.warnings
-        self.unsound |= harvest.unsound
-        self.neo4j_version = harvest.neo4j_version or self.neo4j_version
-        self.transport = "exec" if harvest.transport == "exec" else self.transport
-
-    def missing(self) -> tuple[MissingDatabase, ...]:
-        return tuple(
-            MissingDatabase(database=name, reason="; ".join(reasons))
-            for name, reasons in sorted(self.reasons.items())
-            if name not in self.saved and not (name == EVERYTHING and self.saved)
-        )
 
 
 class Run:
@@ -172,7 +141,7 @@ class Run:
         if spec.type == "DIFF" and not self._chains.open and not self._chains.broken:
             return self.failure("NoParentBackup", _NO_PARENT)
         tracker.enter("Resolving", "asking the agents which server holds what")
-        tally = _Tally()
+        tally = Tally()
         plan = await self._choose(tally)
         result: RunResult | None = None
         try:
@@ -187,7 +156,7 @@ class Run:
         aftermath = Aftermath(world.store, world.tracker, world.log, world.now, world.cold)
         return await aftermath.settle(result, self._spec.retention)
 
-    async def _release_after(self, plan: SourcePlan, tally: _Tally, *, committed: bool) -> None:
+    async def _release_after(self, plan: SourcePlan, tally: Tally, *, committed: bool) -> None:
         """Only now: what was dumped continues a chain when the repository has it, and never before."""
         staged = {pod for pods in tally.tried.values() for pod in pods}
         if not committed:
@@ -222,7 +191,7 @@ class Run:
                 )
                 tasks.start_soon(release, self._sessions[pod], request, self._world.log)
 
-    async def _choose(self, tally: _Tally) -> SourcePlan:
+    async def _choose(self, tally: Tally) -> SourcePlan:
         answers: dict[str, TopologyAnswer] = {}
         unreachable: dict[str, str] = {}
 
@@ -272,7 +241,7 @@ class Run:
         for skip in plan.skipped:
             log.info("skipped", database=skip.database, reason=skip.reason)
 
-    async def _save(self, choices: tuple[Choice, ...], tally: _Tally) -> None:
+    async def _save(self, choices: tuple[Choice, ...], tally: Tally) -> None:
         """Round by round: what failed on one server is tried on the next that holds it."""
         tracker = self._world.tracker
         tracker.databases_total = len(choices)
@@ -286,7 +255,7 @@ class Run:
                     for group in groups:
                         tasks.start_soon(self._work_off, group, choices, tally)
 
-    async def _work_off(self, group: Group, choices: Iterable[Choice], tally: _Tally) -> None:
+    async def _work_off(self, group: Group, choices: Iterable[Choice], tally: Tally) -> None:
         roles = {
             choice.database: candidate.role
             for choice in choices
@@ -300,11 +269,11 @@ class Run:
             tally.tried.setdefault(name, set()).add(group.pod)
         tally.add(await work.work_off(request))
 
-    def _is_pending(self, choice: Choice, tally: _Tally) -> bool:
+    def _is_pending(self, choice: Choice, tally: Tally) -> bool:
         # The choice of everything has no artifact of its own name: it is done once something was saved.
         return choice.database not in tally.saved and not (choice.is_everything and tally.saved)
 
-    async def _conclude(self, plan: SourcePlan, tally: _Tally) -> RunResult:
+    async def _conclude(self, plan: SourcePlan, tally: Tally) -> RunResult:
         lost = await self._verify(tally)
         missing = tally.missing()
         artifacts = tuple(sorted(tally.saved.values(), key=lambda one: one.database))
@@ -321,7 +290,7 @@ class Run:
         self._world.tracker.enter("Committing")
         return await self._commit(self._manifest(artifacts, missing, tally, lost))
 
-    async def _verify(self, tally: _Tally) -> tuple[str, ...]:
+    async def _verify(self, tally: Tally) -> tuple[str, ...]:
         """Take what does not stand the check out of the tally; which databases that is."""
         if not self._spec.verify:
             return ()
@@ -359,7 +328,7 @@ class Run:
         return Verification(level=level_of(artifacts), finished=self._world.now(), failed=lost)
 
     def _manifest(
-        self, artifacts: tuple[StoredArtifact, ...], missing: tuple[MissingDatabase, ...], tally: _Tally,
+        self, artifacts: tuple[StoredArtifact, ...], missing: tuple[MissingDatabase, ...], tally: Tally,
         lost: tuple[str, ...],
     ) -> RunManifest:  # fmt: skip
         spec = self._spec
