@@ -56,7 +56,10 @@ class Prober:
             thread.join()
 
     def _run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30.0)
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30.0)) as open_:
+            self._ask(open_)
+
+    def _ask(self, connection: http.client.HTTPConnection) -> None:
         due = time.monotonic()
         while not self._end.wait(max(0.0, due - time.monotonic())):
             start = time.monotonic()
@@ -112,6 +115,7 @@ def measure(number: int, events: int, logs: Path) -> list[tuple[str, dict[str, f
         with prober.running():
 
             def stage(name: str) -> None:
+                _until(lambda: bool(prober.took), "asked for its health")
                 operator.process.tell(name)
                 found.append((name, operator.process.stage(name, 60.0)[1], prober.report()))
 

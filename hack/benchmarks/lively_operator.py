@@ -43,7 +43,10 @@ class Meter:
         self._loop.call_at(self._due, self._tick)
 
     def report(self, stage: str) -> None:
-        """What was measured since the last report."""
+        """What was measured since the last report, once there is something."""
+        if not self._late:
+            self._loop.call_later(STEP_SECONDS, self.report, stage)
+            return
         late, self._late = sorted(self._late), []
         own, self._own = sorted(self._own), []
         talk.say(

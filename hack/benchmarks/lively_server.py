@@ -14,7 +14,6 @@ import msgspec
 from hack.benchmarks import objects, server
 
 LEASES = "/apis/coordination.k8s.io/"
-STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 LEASE: dict[str, Any] = {}
 EMPTY = b'{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}'
 NOT_FOUND = b'{"kind":"Status","apiVersion":"v1","status":"Failure","code":404,"reason":"NotFound"}'
@@ -37,7 +36,9 @@ def answer(
     ):
         server.answer(connection, world, method, path, query, body)
     elif watches:
-        connection.send(STREAM_HEAD)
+        connection.send(server.STREAM_HEAD)
+        if query.get("sendInitialEvents") == "true":
+            connection.send(server.chunk(objects.bookmark(world.version)))
     elif path.startswith(LEASES):
         answer_lease(connection, method, body)
     elif method == "POST":

@@ -58,8 +58,11 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         assert self._child.stdin is not None
+        assert self._child.stdout is not None
         self._child.kill()
         self._child.wait()
+        self._child.stdin.close()
+        self._child.stdout.close()
 
     def sample(self) -> Sample:
         """Now."""
