@@ -160,8 +160,11 @@ def _service_account(secret: Mapping[str, bytes]) -> str:
 
 def _connection(text: str) -> dict[str, str]:
     """The parts of a connection string that say where and who."""
-    pairs = (part.partition("=") for part in text.split(";"))
-    return {_CONNECTION[name]: value for name, _, value in pairs if name in _CONNECTION and value}
+    said = {name: value for name, _, value in (part.partition("=") for part in text.split(";")) if value}
+    if {"AccountName", "EndpointSuffix"} <= said.keys():
+        # Clouds of their own: Azure Government, China.
+        said.setdefault("BlobEndpoint", f"https://{said['AccountName']}.blob.{said['EndpointSuffix']}")
+    return {field: said[name] for name, field in _CONNECTION.items() if name in said}
 
 
 def _is_understood(secret: Mapping[str, bytes], names: Mapping[str, frozenset[str]], *fields: str) -> bool:

@@ -155,6 +155,25 @@ def test_the_name_of_the_account_alone_leaves_the_asking_to_the_pod() -> None:
     assert (settings.account, settings.account_key) == ("acct", "")
 
 
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        (
+            "AccountName=acct;AccountKey=a==;EndpointSuffix=core.chinacloudapi.cn",
+            "https://acct.blob.core.chinacloudapi.cn",
+        ),
+        (
+            "AccountName=acct;AccountKey=a==;EndpointSuffix=x;BlobEndpoint=http://mine/acct",
+            "http://mine/acct",
+        ),
+        ("AccountName=acct;AccountKey=a==", ""),
+    ],
+)
+def test_a_connection_string_says_which_cloud(text: str, endpoint: str) -> None:
+    found = azure_settings(AZURE, "", {"AZURE_STORAGE_CONNECTION_STRING": text.encode()})
+    assert (found.endpoint, found.account_key) == (endpoint, "a==")
+
+
 def test_azure_needs_the_name_of_the_account() -> None:
     with pytest.raises(AccessDenied, match="AZURE_STORAGE_ACCOUNT"):
         azure_settings(AZURE, "", {"AZURE_STORAGE_KEY": b"k"})
