@@ -147,19 +147,18 @@ class Neo4jBackup(Entity, frozen=True, gc=False, kw_only=True, rename="camel"):
 
     def kept(self, known: Neo4jBackup | None) -> None:
         """See :class:`controller.kube.objects.Kept`."""
-        if len(self.kept_status) == 0:
-            # It is kept already; no JSON text is empty.
+        if self._is_packed:
             return
         before = b"" if known is None else bytes(known.kept_spec)
-        _set(self, "kept_spec", packed.pack_like(before, self.kept_spec, self.kept_status))
+        _set(self, "kept_spec", packed.pack(self.kept_spec, self.kept_status, before))
         _set(self, "kept_status", b"")
         # One string for all objects of a namespace, not one for each.
         _set(self.metadata, "namespace", sys.intern(self.metadata.namespace))
 
-    def texts(self) -> tuple[bytes, bytes]:
-        """Spec and status as JSON text."""
-        spec = bytes(self.kept_spec)
-        return packed.unpack(spec) if packed.is_packed(spec) else (spec, bytes(self.kept_status))
+    @property
+    def _is_packed(self) -> bool:
+        # No JSON text is empty.
+        return len(self.kept_status) == 0
 
     def says_the_same(self, other: Neo4jBackup) -> bool:
         """Whether both texts are the same for certain, without reading what is packed."""
@@ -168,12 +167,13 @@ class Neo4jBackup(Entity, frozen=True, gc=False, kw_only=True, rename="camel"):
     @property
     def spec(self) -> bytes:
         """JSON text."""
-        return self.texts()[0]
+        kept = bytes(self.kept_spec)
+        return packed.unpack(kept)[0] if self._is_packed else kept
 
     @property
     def status(self) -> bytes:
         """JSON text."""
-        return self.texts()[1]
+        return packed.unpack(bytes(self.kept_spec))[1] if self._is_packed else bytes(self.kept_status)
 
     @property
     def run_now(self) -> str:

@@ -14,8 +14,6 @@ import msgspec
 
 Text = bytes | msgspec.Raw
 
-_MARK = b"\0"
-"""No JSON text begins with it."""
 _DICTIONARY = (
     b'"encryption":{"enabled":true,"keySecret":"","algorithm":"AES256"},"pvc":{"name":"","size":"100Gi","s'
     b'torageClass":"","accessModes":["ReadWriteOnce"]},"namespace":"","clusterRef":"","endpoint":"https://'
@@ -40,18 +38,13 @@ _DICTIONARY = (
 _LENGTH = 4
 
 
-def pack(spec: Text, status: Text) -> bytes:
-    """Both in their small form."""
-    return _MARK + _compressed(_joined(spec, status))
-
-
-def pack_like(known: bytes, spec: Text, status: Text) -> bytes:
-    """``known`` itself when that is both, else both in their small form."""
+def pack(spec: Text, status: Text, known: bytes = b"") -> bytes:
+    """Both in their small form: ``known`` itself when that is both."""
     text = _joined(spec, status)
     # The length in front of what LZ4 made tells most differences without unpacking anything.
-    if known[1:5] == len(text).to_bytes(_LENGTH, "little") and _decompressed(known) == text:
+    if known[:_LENGTH] == len(text).to_bytes(_LENGTH, "little") and _decompressed(known) == text:
         return known
-    return _MARK + _compressed(text)
+    return _compressed(text)
 
 
 def unpack(kept: bytes) -> tuple[bytes, bytes]:
@@ -61,20 +54,16 @@ def unpack(kept: bytes) -> tuple[bytes, bytes]:
     return text[_LENGTH:end], text[end:]
 
 
-def is_packed(kept: bytes) -> bool:
-    """Whether this module made it; else it is JSON text."""
-    return kept[:1] == _MARK
-
-
 def _joined(spec: Text, status: Text) -> bytes:
     return b"".join((len(spec).to_bytes(_LENGTH, "little"), spec, status))
 
 
 def _compressed(text: bytes) -> bytes:
+    """Begins with the length of ``text``."""
     small: bytes = lz4.block.compress(text, dict=_DICTIONARY)
     return small
 
 
 def _decompressed(kept: bytes) -> bytes:
-    text: bytes = lz4.block.decompress(kept[1:], dict=_DICTIONARY)
+    text: bytes = lz4.block.decompress(kept, dict=_DICTIONARY)
     return text
