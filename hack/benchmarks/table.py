@@ -31,7 +31,8 @@ class Goal:
 
     def __str__(self) -> str:
         sign = "≥" if self.at_least else "≤"
-        return f"{sign} {self.limit:g}" + ("" if self.peer == OURS else f" of {self.peer}'s")
+        limit = f"{self.limit:g}" if self.limit == round(self.limit, 3) else f"1/{1 / self.limit:.0f}"
+        return f"{sign} {limit}" + ("" if self.peer == OURS else f" of {self.peer}'s")
 
 
 @dataclass(frozen=True)
