@@ -1,8 +1,9 @@
 """Who is compared: the peers, how each is started, and what it can be asked.
 
 Every peer gets its cheapest configuration: client-go lists in pages (its streamed lists cost it up to twice
-the CPU), and so do we; as the operator really reads, streamed, we are a peer of our own. kopf runs on uvloop with a bare event handler and logs errors only, kubernetes-asyncio keeps dicts,
-whose models cost it ten times as much.
+the CPU), and so do we; as the operator really reads, streamed, we are a peer of our own. kopf runs on
+uvloop with a bare event handler and logs errors only, kubernetes-asyncio keeps dicts, whose models cost it
+ten times as much.
 """
 
 from __future__ import annotations
