@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -21,6 +22,7 @@ from tests.sim.simulation import Result, Simulation, simulate
 
 SHOWN_LINES = 80
 FAILURES_SHOWN = 3
+PROGRESS_EVERY = 500
 
 
 def main() -> int:
@@ -32,6 +34,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="replay this one and show its whole trace")
     options = parser.parse_args()
     quiet()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the pool's processes end too
     if options.seed is not None:
         return _replay(options.seed)
     return _run(range(options.first, options.first + options.seeds), options.jobs)
@@ -55,6 +58,8 @@ def _run(seeds: range, jobs: int) -> int:
         for result in results:
             totals.update(runs=1, virtual=round(result.virtual_seconds), requests=result.requests)
             faults.update(result.faults)
+            if totals["runs"] % PROGRESS_EVERY == 0:
+                print(f"… {totals['runs']} seeds, {len(failed)} failed", file=sys.stderr, flush=True)
             if result.violation:
                 failed.append(result.seed)
                 _show(result, whole=len(failed) <= FAILURES_SHOWN)
