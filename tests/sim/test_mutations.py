@@ -106,7 +106,7 @@ def without_relisting_what_is_gone() -> AbstractContextManager[Any]:
 
 def without_looking_at_versions() -> AbstractContextManager[Any]:
     """An event counts, however old it is."""
-    return mock.patch.object(store, "_is_older", return_value=False)
+    return mock.patch.object(store, "is_at_least", return_value=True)
 
 
 def without_a_processing_set() -> AbstractContextManager[Any]:
