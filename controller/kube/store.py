@@ -148,9 +148,12 @@ class StoreWriter(Generic[T]):
         """An ADDED or MODIFIED event."""
         content = self.store._content
         namespace, name, version = item.namespace, item.name, item.resource_version
-        self.bookmark(version)
+        is_news = self.bookmark(version)
         old = content.get(namespace, name)
         if old is None:
+            if not is_news:
+                # Told again after its end, which left nothing here to compare it with.
+                return []
             content.put(item)
             self._keep(item, None)
             return [Delta(None, item)]
@@ -170,11 +173,13 @@ class StoreWriter(Generic[T]):
         self.store._content.remove(item.namespace, item.name)
         return [Delta(item if old.uid == item.uid else old, None)]
 
-    def bookmark(self, version: str) -> None:
-        """The server says that nothing else happened up to ``version``."""
+    def bookmark(self, version: str) -> bool:
+        """The server says that nothing else happened up to ``version``; whether that is not long known."""
         # Only a whole list may go back (a server restored from a backup); an event is just late then.
-        if is_at_least(version, self.store.version) is not False:
-            self.store.version = version
+        if is_at_least(version, self.store.version) is False:
+            return False
+        self.store.version = version
+        return True
 
 
 def _is_older(item: Object, known: Object) -> bool:

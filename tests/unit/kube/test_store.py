@@ -49,6 +49,14 @@ def test_the_same_version_again_is_no_change() -> None:
     assert writer.store.get("ns", "a") is A1
 
 
+def test_an_event_that_is_told_again_after_the_end_does_not_bring_the_object_back() -> None:
+    writer: StoreWriter[Thing] = StoreWriter()
+    writer.put(thing("a", "5"))
+    writer.remove(thing("a", "7"))
+    assert writer.put(thing("a", "5")) == []
+    assert (writer.store.list(), writer.store.version) == ([], "7")
+
+
 def test_a_deletion_of_something_unknown_moves_only_the_version() -> None:
     writer = a_writer(A1)
     assert writer.remove(thing("z", "9")) == []
