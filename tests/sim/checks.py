@@ -43,6 +43,8 @@ class Leadership:
         self._trace = trace
         self.holder = ""
         self.terms: dict[int, str] = {}
+        self.is_alive = False
+        """Somebody wrote the lease since this was last reset."""
         self._believers: dict[Process, Callable[[], bool]] = {}
 
     def watch(self, process: Process, may_act: Callable[[], bool]) -> None:
@@ -74,7 +76,7 @@ class Leadership:
             raise self._trace.fail("checks", f"term {term} has two holders: {self.terms[term]} and {holder}")
         if self.terms and term < max(self.terms):
             raise self._trace.fail("checks", f"the term goes back to {term}")
-        self.holder = holder
+        self.holder, self.is_alive = holder, True
 
     def sends(self, process: Process, request: Incoming) -> None:
         """A request leaves its process."""

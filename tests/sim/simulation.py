@@ -177,6 +177,7 @@ class Simulation:
         while self.loop.now < self._quiet_at:  # noqa: ASYNC110 — it moves while faults are met
             await asyncio.sleep(self._quiet_at - self.loop.now)
         self.trace.add("world", "nothing new goes wrong from here on")
+        self.checks.leadership.is_alive = False
         await self._progress()
         await self._rest()
 
@@ -301,6 +302,7 @@ class Simulation:
         """What is not yet as it must be in the end."""
         leaders = [process.identity for process in self.checks.leadership.leaders()]
         found = [] if len(leaders) == 1 else [f"{len(leaders)} leaders"]
+        found += [] if self.checks.leadership.is_alive else ["nobody has renewed the lease yet"]
         for name in self.names:
             operator = self.operators.get(name)
             if operator is None or not operator.process.runs or not operator.caches:
@@ -341,6 +343,9 @@ class Simulation:
         for process in alive:
             process.kill()
         self.loop.set_exception_handler(lambda _, __: None)
+        # A turn for itself: a run that ended in the very turn that a violation cut short still stops it.
+        self.loop.call_soon(self.loop.stop)
+        self.loop.run_forever()
         self.loop.run_until_complete(_wait_for(alive))
         self.loop.close()
 
