@@ -96,11 +96,11 @@ class Aftermath:
                 self._clean, retention, abandon_on_cancel=True
             )
         except RepositoryError as error:
-            return _warned(result, f"retention was not carried out completely: {error}")
+            return warned(result, f"retention was not carried out completely: {error}")
         result = msgspec.structs.replace(
             result, pruned=pruned, earlier=report.earlier(found.runs, result.run_id)
         )
-        return _warned(result, f"nothing is removed by retention: {blocked}") if blocked else result
+        return warned(result, f"nothing is removed by retention: {blocked}") if blocked else result
 
     def _clean(self, retention: Retention | None) -> tuple[catalogue.Catalogue, int, str]:
         """The catalogue as it was before, how many artifacts went, and why none could."""
@@ -126,7 +126,8 @@ def policy_of(retention: Retention) -> Policy:
     return Policy(age, retention.max_count or None, retention.archive)
 
 
-def _warned(result: RunResult, warning: str) -> RunResult:
+def warned(result: RunResult, warning: str) -> RunResult:
+    """``result`` with one warning more."""
     good = result.outcome is Outcome.SUCCEEDED
     return msgspec.structs.replace(
         result,

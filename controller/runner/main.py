@@ -109,7 +109,7 @@ async def _until_terminated(spec: RunSpec, run_id: str, log: Log) -> RunResult:
                 tasks.start_soon(cancel_on_signal, tasks.cancel_scope)
                 result = await run.result()
                 tasks.cancel_scope.cancel()
-        return result or run.failure("Interrupted", "the pod was told to stop before the run was done")
+        return result or run.interrupted()
 
 
 async def cancel_on_signal(scope: anyio.CancelScope) -> None:

@@ -38,7 +38,7 @@ from controller.repository.manifest import MissingDatabase, RunManifest, StoredA
 from controller.repository.store import Store
 from controller.repository.verify import level_of
 from controller.runner import report
-from controller.runner.aftermath import Aftermath, verify
+from controller.runner.aftermath import Aftermath, verify, warned
 from controller.runner.causes import reason_of
 from controller.runner.dump import GroupWork, Tools, plain_file, release, request_for
 from controller.runner.groups import unwrapped
@@ -90,6 +90,7 @@ class Run:
         self._world = world
         self._started = world.now()
         self._sessions = {server.pod: world.connect(server) for server in spec.servers}
+        self._committed: RunResult | None = None
         self._chains = OpenChains()
         self._last_fulls: dict[str, StoredArtifact] = {}
         self._reachable: set[str] = set()
@@ -124,14 +125,23 @@ class Run:
             missing=missing,
         )
 
+    def interrupted(self) -> RunResult:
+        """The result of this run having been told to stop; what is committed is a backup all the same."""
+        if self._committed is None:
+            return self.failure("Interrupted", "the pod was told to stop before the run was done")
+        return warned(
+            self._committed, "the pod was told to stop before retention was seen to: the next run's"
+        )
+
     async def _back_up(self) -> RunResult:
         store, tracker = self._world.store, self._world.tracker
         tracker.enter("Resolving", f"looking at {store.location}")
         before = await _ask(catalogue.find_run, store, self._run_id)
         if before:
             self._world.log.info("already committed", run=self._run_id)
+            self._committed = report.committed(before, store.location)
             await self._release(self._sessions, _files_by_server(before.artifacts))
-            return await self._settle(report.committed(before, store.location))
+            return await self._settle(self._committed)
         spec = self._spec
         await _ask(catalogue.prepare, store, spec.namespace, spec.backup, spec.backup_uid, self._started)
         found = await _ask(catalogue.read, store)
@@ -143,13 +153,12 @@ class Run:
         tracker.enter("Resolving", "asking the agents which server holds what")
         tally = Tally()
         plan = await self._choose(tally)
-        result: RunResult | None = None
         try:
             await self._save(plan.choices, tally)
             result = await self._conclude(plan, tally)
         finally:
-            await self._release_after(plan, tally, committed=result is not None and bool(result.manifest))
-        return await self._settle(result) if result.manifest else result
+            await self._release_after(plan, tally, committed=self._committed is not None)
+        return await self._settle(result) if self._committed else result
 
     async def _settle(self, result: RunResult) -> RunResult:
         world = self._world
@@ -311,14 +320,15 @@ class Run:
     async def _commit(self, manifest: RunManifest) -> RunResult:
         store = self._world.store
         written = await anyio.to_thread.run_sync(catalogue.commit, store, manifest)
-        result = report.committed(written, store.location)
+        # Before anything can be cancelled: from here on it is a backup, whatever becomes of this process.
+        self._committed = report.committed(written, store.location)
         try:
             keys = [one.key for one in written.artifacts]
             await anyio.to_thread.run_sync(self._tools.intents.settle, keys)
         except RepositoryError as error:
             # The run is committed; a note too many is removed by the next run.
             self._world.log.warning("note not removed", error=error)
-        return result
+        return self._committed
 
     def _verification(
         self, artifacts: Iterable[StoredArtifact], lost: tuple[str, ...]

@@ -76,7 +76,7 @@ async def back_up(order: Order, log: Log) -> RunResult:
         tasks.start_soon(cancel_on_signal, tasks.cancel_scope)
         result = await run.result()
         tasks.cancel_scope.cancel()
-    return result or run.failure("Interrupted", "the pod was told to stop before the run was done")
+    return result or run.interrupted()
 
 
 def _now() -> datetime:
