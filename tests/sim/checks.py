@@ -80,18 +80,19 @@ class Leadership:
 
     def sends(self, process: Process, request: Incoming) -> None:
         """A request leaves its process."""
-        if request.is_write and not _is_unguarded(request) and self.holder != process.identity:
+        if request.is_write and not is_unguarded(request) and self.holder != process.identity:
             holder = self.holder or "nobody"
             raise self._trace.fail("checks", f"{process.identity} sends {request}, but {holder} leads")
 
     def accepts(self, request: Incoming) -> None:
         """The server carried a write out; any could have been on its way when the lease was lost."""
-        if not _is_unguarded(request) and not is_harmless_late(request):
+        if not is_unguarded(request) and not is_harmless_late(request):
             who = request.process.identity if request.process else "somebody"
             raise self._trace.fail("checks", f"an unconditional write of {who}: {request}")
 
 
-def _is_unguarded(request: Incoming) -> bool:
+def is_unguarded(request: Incoming) -> bool:
+    """Whether anybody may write this."""
     return any(part in request.path for part in UNGUARDED)
 
 
