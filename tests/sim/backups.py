@@ -261,6 +261,9 @@ class Cluster:
             "ownerReferences": [owner],
         }
         self._status(JOB_KIND, name, {"active": 1, "startTime": self._now()})
+        if self._registry.find(POD_KIND, NAMESPACE, f"{name}-x"):
+            # Of a namesake that was deleted; the collector would be too late.
+            self._registry.delete(POD_KIND, NAMESPACE, f"{name}-x", grace_seconds=0)
         self._registry.create(POD_KIND, {"metadata": metadata, "spec": template["spec"]})
         running = {"name": "backup", "state": {"running": {}}, "ready": True}
         self._status(POD_KIND, f"{name}-x", {"phase": "Running", "containerStatuses": [running]})
