@@ -72,6 +72,14 @@ class Actor:
                 told = one_line(f"{_attempted(change)}: {error.message}")
                 raise Denied(Cause(error.reason or type(error).__name__, told)) from error
 
+    def learn_gone(self, backup: objects.Neo4jBackup) -> None:
+        """The server does not have the backup any more: nothing is done for it before the cache says so too.
+
+        Else what is made for it, and collected at once, would be made again while the watch is behind.
+        """
+        place = Place(kinds.BACKUPS, *key_of(backup))
+        self._own.deleted(key_of(backup), backup.uid, place, backup.uid, anyio.current_time())
+
     async def _one(self, backup: objects.Neo4jBackup, change: Change) -> None:
         match change:
             case Create():
@@ -119,6 +127,7 @@ class Actor:
                 kinds.BACKUPS, backup.name, backup.namespace, as_=objects.Neo4jBackup
             )
         except NotFound:
+            self.learn_gone(backup)
             raise Stale("the backup is gone") from None
         if (newest.uid, newest.resource_version) != (backup.uid, backup.resource_version):
             raise Stale("the backup has changed")

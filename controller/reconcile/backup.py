@@ -92,6 +92,7 @@ class BackupReconciler:
             try:
                 version = await write_status(self._client, backup, observed.status, planned.status)
             except NotFound:
+                self._actor.learn_gone(backup)
                 return
             write.version = version or ""
         if version is None:

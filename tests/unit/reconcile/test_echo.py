@@ -113,6 +113,24 @@ async def test_a_deletion_that_the_cache_lacks_is_waited_for(tmp_path: Path) -> 
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("spec", [{}, {"schedule": "0 2 * * *"}], ids=["one-shot", "scheduled"])
+async def test_nothing_more_is_made_for_a_backup_that_turned_out_to_be_gone(
+    tmp_path: Path, spec: dict[str, str]
+) -> None:
+    async with a_bench(tmp_path) as bench:
+        await bench.backup(**spec)
+        await bench.graph(with_sidecar=True)
+        with bench.lagging(bench.caches.backups):
+            await bench.client.delete(kinds.BACKUPS, "nightly", NAMESPACE)
+            await bench.reconciler(NIGHTLY)
+            await bench.client.delete(kinds.SERVICE_ACCOUNTS, "nightly-backup", NAMESPACE)
+            await until(lambda: not bench.caches.service_accounts.all())
+            before = bench.cluster.registry.version
+            assert (await bench.reconciler(NIGHTLY)).requeue_after is not None
+            assert bench.writes(before) == {}
+
+
+@pytest.mark.asyncio
 async def test_what_is_cached_is_changed_by_nobody_and_a_change_would_be_found(tmp_path: Path) -> None:
     """The bench looks at the end of each of its tests; this one sees to it that it would notice."""
     async with a_bench(tmp_path) as bench:
