@@ -122,9 +122,14 @@ class CloudStore:
                 raise
 
     def head(self, key: str) -> ObjectInfo:
-        with self._translated(key):
-            found = obstore.head(self._bucket, check_key(key))
-            return ObjectInfo(key, found["size"], found["last_modified"])
+        try:
+            with self._translated(key):
+                found = obstore.head(self._bucket, check_key(key))
+        except NotFound:
+            # The answer to HEAD has no body, so no code: a missing bucket looks like a missing object.
+            self.get_range(key, 0, 1)
+            raise
+        return ObjectInfo(key, found["size"], found["last_modified"])
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         with self._translated(prefix):

@@ -38,6 +38,12 @@ def test_a_bucket_that_is_not_there_is_named(s3: S3Server) -> None:
         list(store.list("runs"))
 
 
+def test_a_bucket_that_is_not_there_is_no_missing_object(s3: S3Server) -> None:
+    """The answer to HEAD is 404 without a word for both."""
+    with pytest.raises(NoSuchBucket):
+        s3_store(s3, "no-such-bucket-here").head("databases/orders/some.backup")
+
+
 def test_a_source_that_fails_leaves_no_unfinished_upload(s3: S3Server) -> None:
     bucket = s3.make_bucket()
 
