@@ -102,14 +102,18 @@ async def _until_terminated(spec: RunSpec, run_id: str, log: Log) -> RunResult:
             encryption=encryption,
             cold=cold,
         )
-        run = Run(spec, run_id, world)
-        result: RunResult | None = None
-        with unwrapped():
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(cancel_on_signal, tasks.cancel_scope)
-                result = await run.result()
-                tasks.cancel_scope.cancel()
-        return result or run.interrupted()
+        return await until_told_to_stop(Run(spec, run_id, world))
+
+
+async def until_told_to_stop(run: Run) -> RunResult:
+    """The run's result; SIGTERM ends it early, and then what is so is reported."""
+    result: RunResult | None = None
+    with unwrapped():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cancel_on_signal, tasks.cancel_scope)
+            result = await run.result()
+            tasks.cancel_scope.cancel()
+    return result or run.interrupted()
 
 
 async def cancel_on_signal(scope: anyio.CancelScope) -> None:

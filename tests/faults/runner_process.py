@@ -18,7 +18,7 @@ from controller.repository.stores.s3 import S3Settings, S3Store
 from controller.runner import report
 from controller.runner.download import Limits
 from controller.runner.log import Log
-from controller.runner.main import cancel_on_signal
+from controller.runner.main import until_told_to_stop
 from controller.runner.progress import Tracker
 from controller.runner.run import Run, Surroundings
 from controller.runner.transfer import Persistence
@@ -70,13 +70,7 @@ async def back_up(order: Order, log: Log) -> RunResult:
         encryption=open_encryption(algorithm, order.keys) if algorithm else None,
         persistence=QUICK,
     )
-    run = Run(order.spec, order.run_id, world)
-    result: RunResult | None = None
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(cancel_on_signal, tasks.cancel_scope)
-        result = await run.result()
-        tasks.cancel_scope.cancel()
-    return result or run.interrupted()
+    return await until_told_to_stop(Run(order.spec, order.run_id, world))
 
 
 def _now() -> datetime:
