@@ -20,7 +20,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -32,6 +31,7 @@ from hack.benchmarks.data_floor import floors
 from hack.benchmarks.data_peers import CACHE, ENCRYPTED, OURS, PLAIN, ROOT, WHOLE_WAY, Peer, Target, foreign
 from hack.benchmarks.data_report import Figures, Row, document, memory_table, table, write
 from hack.benchmarks.discard import STATS
+from hack.benchmarks.measure import whole_run
 from hack.devcluster.certificates import make_identity
 
 GIB = 1024**3
@@ -116,22 +116,18 @@ def upload(peer: Peer, server: Server, file: Path) -> Figures:
     size = file.stat().st_size
     _, before = server.stats()
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
-        started = time.monotonic()
         env = {**os.environ, **peer.env}
-        child = subprocess.Popen(peer.command(target), stdout=said, stderr=errors, env=env, cwd=ROOT)
-        _, status, used = os.wait4(child.pid, 0)
-        wall = time.monotonic() - started
-        child.returncode = os.waitstatus_to_exitcode(status)
+        books = whole_run(peer.command(target), stdout=said, stderr=errors, env=env, cwd=ROOT)
         errors.seek(0)
         complaint = errors.read().decode(errors="replace")[-500:]
         said.seek(0)
-        stated = int(json.loads(said.read())["size"]) if peer.ours and not child.returncode else None
+        stated = int(json.loads(said.read())["size"]) if peer.ours and not books.code else None
     sizes, after = server.stats()
-    _check(peer, child.returncode, complaint, _found(sizes, target.key), size, stated)
+    _check(peer, books.code, complaint, _found(sizes, target.key), size, stated)
     return Figures(
-        wall=wall / size * GIB,
-        cpu=(used.ru_utime + used.ru_stime) / size * GIB,
-        rss=used.ru_maxrss / 1024,
+        wall=books.wall / size * GIB,
+        cpu=books.cpu / size * GIB,
+        rss=books.peak,
         server=(after - before) / size * GIB,
     )
 

@@ -10,13 +10,15 @@ import json
 import os
 import select
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 _CPUCLOCK_SCHED = 2
+_KEEPER = Path(__file__).with_name("books.py")
 
 
 class Unfinished(RuntimeError):
@@ -33,6 +35,47 @@ class Sample:
     """MiB."""
     peak: float
     """MiB, since the start or the last :meth:`Process.forget_peak`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """A program from its start to its end, its children that it waited for included."""
+
+    code: int
+    """Negative: the signal that ended it."""
+    wall: float
+    """Seconds."""
+    cpu: float
+    """Seconds, of all threads."""
+    peak: float
+    """MiB, of the largest process; 10 and less cannot be told apart."""
+
+
+def whole_run(
+    argv: Sequence[str],
+    *,
+    stdout: IO[bytes] | None = None,
+    stderr: IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Books:
+    """Run a program to its end."""
+    reading, writing = os.pipe()
+    with open(reading, "rb") as books:
+        try:
+            keeper = [sys.executable, "-I", "-S", str(_KEEPER), str(writing)]
+            subprocess.run(
+                [*keeper, *argv],
+                pass_fds=[writing],
+                stdout=stdout,
+                stderr=stderr,
+                env=env,
+                cwd=cwd,
+                check=True,
+            )
+        finally:
+            os.close(writing)
+        return Books(**json.load(books))
 
 
 class Process:

@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from hack.benchmarks.data_path import serving
 from hack.benchmarks.data_peers import OURS, Peer
+from hack.benchmarks.measure import whole_run
 
 MIB = 1024 * 1024
 LIMIT = 200
 NOISE = 40
 
 
-def peak(peer: Peer, size: int, directory: Path) -> int:
+def peak(peer: Peer, size: int, directory: Path) -> float:
     """MiB at most, of one process that carries an artifact of ``size`` bytes into a bucket."""
     file = directory / "artifact.backup"
     file.touch()
     os.truncate(file, size)
-    with serving(tls=True) as server:
-        target = server.target(file)
-        child = subprocess.Popen(peer.command(target), stdout=subprocess.PIPE)
-        assert child.stdout is not None
-        said = json.loads(child.stdout.read())
-        child.stdout.close()
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
+    with serving(tls=True) as server, tempfile.TemporaryFile() as stdout:
+        books = whole_run(peer.command(server.target(file)), stdout=stdout)
         sizes, _ = server.stats()
-    assert child.returncode == 0
+        stdout.seek(0)
+        said = json.load(stdout)
+    assert books.code == 0
     assert said["plain_size"] == size
     assert list(sizes.values()) == [said["size"]]
-    return used.ru_maxrss // 1024
+    return books.peak
 
 
 @pytest.mark.parametrize("peer", OURS, ids=lambda peer: peer.name)
