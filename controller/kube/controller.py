@@ -24,6 +24,7 @@ from controller.kube.errors import KubeError
 from controller.kube.workqueue import WorkQueue
 
 K = TypeVar("K", bound=Hashable)
+_NEVER = float("inf")
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +67,7 @@ class _Worker(Generic[K]):
 
     def __init__(self, queue: WorkQueue[K], reconcile: Reconcile[K], timeout: float | None) -> None:
         self._queue, self._reconcile = queue, reconcile
-        self._seconds = float("inf") if timeout is None else timeout
+        self._seconds = _NEVER if timeout is None else timeout
 
     async def run(self) -> None:
         while await self._serve():
@@ -74,18 +75,19 @@ class _Worker(Generic[K]):
 
     async def _serve(self) -> bool:
         """Work until a key takes too long (True) or there is nothing left to do (False)."""
-        with anyio.CancelScope() as scope:
+        with anyio.CancelScope() as scope, _Limit(scope, self._seconds) as limit:
             # Looked at before a key is taken: in a scope that ran out the next one could not even begin.
             while not scope.cancel_called and (key := await self._queue.get()) is not None:
                 structlog.contextvars.bind_contextvars(reconcile=next(_IDS), key=_printed(key))
+                limit.begin()
                 try:
                     settle(self._queue, key, await self._outcome(key, scope))
                 finally:
+                    limit.end()
                     self._queue.done(key)
         return scope.cancel_called
 
     async def _outcome(self, key: K, scope: anyio.CancelScope) -> Done | Exception:
-        scope.deadline = asyncio.get_running_loop().time() + self._seconds
         try:
             return await self._reconcile(key)
         except Exception as error:
@@ -95,8 +97,42 @@ class _Worker(Generic[K]):
             if scope.cancel_called:
                 settle(self._queue, key, ReconcileTimeout(f"not finished within {self._seconds:g} s"))
             raise
-        finally:
-            scope.deadline = float("inf")
+
+
+class _Limit:
+    """Cancels ``scope`` when what began takes too long.
+
+    Its timer is set anew when it fires and not for each key: a scope's own deadline puts a timer into the
+    loop's heap and takes it out again every time, for nothing nearly always.
+    """
+
+    def __init__(self, scope: anyio.CancelScope, seconds: float) -> None:
+        self._scope, self._seconds = scope, seconds
+        self._loop = asyncio.get_running_loop()
+        self._until = _NEVER
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> _Limit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def begin(self) -> None:
+        self._until = self._loop.time() + self._seconds
+        if self._timer is None and self._until != _NEVER:
+            self._timer = self._loop.call_at(self._until, self._look)
+
+    def end(self) -> None:
+        self._until = _NEVER
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._loop.time() >= self._until:
+            self._scope.cancel()
+        elif self._until != _NEVER:
+            self._timer = self._loop.call_at(self._until, self._look)
 
 
 def settle(queue: WorkQueue[K], key: K, outcome: Done | Exception) -> None:
@@ -125,7 +161,7 @@ def _explain(queue: WorkQueue[K], error: Exception, delay: float) -> None:
 
 
 def _count(queue: WorkQueue[K], outcome: str) -> None:
-    metrics.RECONCILES.labels(queue.name, outcome).inc()
+    metrics.reconciles(queue.name, outcome).inc()
 
 
 def _printed(key: Hashable) -> str:

@@ -39,11 +39,13 @@ class WorkQueue(Generic[K]):
         self._changed: anyio.Event | None = None
         """Set with the next change; made by the first who waits, for most changes find nobody waiting."""
         self._meter = metrics.QueueMeter(name)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Of the first call; asking for the running one costs a system call before Python 3.12."""
 
     def add(self, key: K, priority: Priority = Priority.NORMAL) -> None:
         """The key needs work."""
         if not self._core.merge(key, priority):
-            self._core.add(key, _now(), priority)
+            self._core.add(key, self._now(), priority)
             self._wake()
 
     def add_low(self, key: K) -> None:
@@ -52,12 +54,12 @@ class WorkQueue(Generic[K]):
 
     def add_after(self, key: K, seconds: float, priority: Priority | None = None) -> None:
         """The key needs work later; the earliest wish per key wins, and it keeps its priority."""
-        self._core.add_after(key, seconds, _now(), priority)
+        self._core.add_after(key, seconds, self._now(), priority)
         self._wake()
 
     def add_rate_limited(self, key: K, *, at_least: float = 0.0) -> float:
         """The key failed: it comes back after the limiter's delay, which is returned."""
-        now = _now()
+        now = self._now()
         delay = max(at_least, self._limiter.when(key, now, self._jitter()))
         self._core.add_after(key, delay, now)
         self._meter.retried()
@@ -75,7 +77,7 @@ class WorkQueue(Generic[K]):
     async def get(self) -> K | None:
         """The next key, held until :meth:`done`; None when the queue is shut down and empty."""
         while True:
-            taken = self._core.take(_now())
+            taken = self._core.take(self._now())
             if taken is not None:
                 self._meter.taken(taken.waited)
                 return taken.key
@@ -87,7 +89,7 @@ class WorkQueue(Generic[K]):
 
     def done(self, key: K) -> None:
         """The work on a key from :meth:`get` ended, well or badly."""
-        self._meter.finished(self._core.done(key, _now()))
+        self._meter.finished(self._core.done(key, self._now()))
         self._wake()
 
     def shutdown(self) -> None:
@@ -106,7 +108,7 @@ class WorkQueue(Generic[K]):
 
     def statistics(self) -> Statistics:
         """A snapshot for metrics and people; never branch on it."""
-        return self._core.statistics(_now())
+        return self._core.statistics(self._now())
 
     async def run_meter(self) -> None:
         """Export depth and what is in hand every second, until cancelled: a stuck key shows itself."""
@@ -118,11 +120,17 @@ class WorkQueue(Generic[K]):
         now = self.statistics()
         return f"<WorkQueue {self.name}: {now.ready} ready, {now.delayed} delayed, {now.processing} in hand>"
 
+    def _now(self) -> float:
+        # What anyio.current_time() finds in the end, at a tenth of its cost: a storm asks for every event.
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop.time()
+
     def _patience(self) -> float:
         due = self._core.next_due()
         if due is None:
             return INSURANCE_SECONDS
-        return min(INSURANCE_SECONDS, max(0.0, due - _now()))
+        return min(INSURANCE_SECONDS, max(0.0, due - self._now()))
 
     def _wake(self) -> None:
         # Everybody is woken and looks for itself: with a handful of workers that costs less than
@@ -135,8 +143,3 @@ class WorkQueue(Generic[K]):
         if self._changed is None:
             self._changed = anyio.Event()
         return self._changed
-
-
-def _now() -> float:
-    # What anyio.current_time() finds in the end, at a tenth of its cost: a storm asks for every event.
-    return asyncio.get_running_loop().time()
