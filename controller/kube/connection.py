@@ -38,6 +38,10 @@ class Connection(asyncio.Protocol):
     """One connection; :class:`Pool` makes and keeps them."""
 
     def __init__(self) -> None:
+        # Kept, because asking for the running one is a system call before Python 3.12, five times a request.
+        self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
+        """By the clock of all limits here."""
         self._transport: asyncio.Transport | None = None
         self._parser: AnswerParser | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -127,8 +131,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             raise BrokenAnswer("the proxy closed the connection")
         self._parser = None
-        loop = asyncio.get_running_loop()
-        self._transport = await loop.start_tls(self._transport, self, context, server_hostname=name)
+        self._transport = await self._loop.start_tls(self._transport, self, context, server_hostname=name)
 
     async def _more(self, until: float) -> None:
         if self._error is not None:
@@ -138,7 +141,7 @@ class Connection(asyncio.Protocol):
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        self._waiter, self._until = asyncio.get_running_loop().create_future(), until
+        self._waiter, self._until = self._loop.create_future(), until
         if self._timer is None or self._timer.when() > until:
             self._set_timer()
         try:
@@ -151,14 +154,14 @@ class Connection(asyncio.Protocol):
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(self._until, self._look_at_the_clock)
+        self._timer = self._loop.call_at(self._until, self._look_at_the_clock)
 
     def _look_at_the_clock(self) -> None:
         """The timer of a wait, which ended long ago as a rule: then it is the newest one's from now on."""
         self._timer = None
         if self._waiter is None:
             return
-        if asyncio.get_running_loop().time() < self._until:
+        if self.now() < self._until:
             self._set_timer()
             return
         self._error = self._error or TimeoutError("no answer within the limit")
@@ -184,6 +187,9 @@ class Pool:
         self._proxy = urlsplit(proxy) if proxy else None
         self._tls = (tls or ssl.create_default_context()) if self._server.scheme == "https" else None
         self._name = name or self._server.hostname or ""
+        self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
+        """By the clock of all limits here."""
         self._resting: list[Connection] = []
         self._living: set[Connection] = set()
         # A proxy that forwards plain requests wants to be told the whole address.
@@ -215,7 +221,7 @@ class Pool:
 
     def _rested(self) -> Connection | None:
         """The one that rested shortest."""
-        now = asyncio.get_running_loop().time()
+        now = self.now()
         while self._resting:
             connection = self._resting.pop()
             if connection.is_open and now - connection.rested_since < IDLE_SECONDS:
@@ -230,7 +236,7 @@ class Pool:
         whole = parser is not None and parser.complete and parser.keep_alive
         # A stream's never rests: streams do not take rested ones, so each would leave one more behind.
         if connection.is_open and whole and not connection._streaming:
-            connection.rested_since, connection.used = asyncio.get_running_loop().time(), True
+            connection.rested_since, connection.used = self.now(), True
             self._resting.append(connection)
         else:
             connection.abandon()
@@ -238,14 +244,14 @@ class Pool:
         self._let_go_of_old()
 
     def _let_go_of_old(self) -> None:
-        oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
+        oldest = self.now() - IDLE_SECONDS
         while self._resting and self._resting[0].rested_since <= oldest:
             connection = self._resting.pop(0)
             connection.cut()
             self._living.discard(connection)
 
     async def _connected(self, until: float) -> Connection:
-        now = asyncio.get_running_loop().time()
+        now = self.now()
         with anyio.fail_after(min(CONNECT_SECONDS, until - now)):
             if self._proxy is None:
                 return await self._open(self._server, self._tls, self._name)
@@ -256,7 +262,7 @@ class Pool:
             return connection
 
     async def _open(self, where: SplitResult, tls: ssl.SSLContext | None, name: str) -> Connection:
-        _, connection = await asyncio.get_running_loop().create_connection(
+        _, connection = await self._loop.create_connection(
             Connection,
             where.hostname or "",
             _port(where),

@@ -36,6 +36,18 @@ class ObjectMeta(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=
     owner_references: tuple[OwnerReference, ...] | None = None
 
 
+class Version(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """Of the metadata how new an object is."""
+
+    resource_version: str = ""
+
+
+class Written(msgspec.Struct, frozen=True, gc=False):
+    """Of the answer to a write what a writer has to know: which state its own is."""
+
+    metadata: Version
+
+
 class Object(Protocol):
     """What a store needs to know of an object: where it is, which one it is, how new it is."""
 

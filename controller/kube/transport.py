@@ -16,7 +16,6 @@ aiohttp: that costs a third of a second and 13 MiB to import, and four times the
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -65,7 +64,7 @@ class Chunks:
 
     async def __anext__(self) -> list[bytes]:
         try:
-            parts = await self._connection.parts(self._parser, _now() + self._idle)
+            parts = await self._connection.parts(self._parser, self._connection.now() + self._idle)
         except OSError as error:
             raise _failed("GET", self._path, error) from error
         if not parts:
@@ -104,16 +103,16 @@ class Transport:
         timeout: float = REQUEST_SECONDS,  # noqa: ASYNC109 — the whole exchange's, repetitions included
     ) -> Response:
         """One request with its whole answer, within ``timeout`` seconds."""
-        reads = method == "GET"
+        reads, target = method == "GET", _target(path, query)
         if self._fence is not None and not reads:
             timeout = min(timeout, self._must_be_open(self._fence))
             # The server counts too: a request that it took outlives us when we are frozen.
-            query = [*query, ("timeout", f"{max(1, int(timeout * 1000))}ms")]
-        until = _now() + timeout
+            target += f"{'&' if query else '?'}timeout={max(1, int(timeout * 1000))}ms"
+        until = self._open_pool().now() + timeout
         try:
             for last_try in (False, True):
                 header = await self._authorization(until)
-                message = self._message(method, path, query, header, body, content_type)
+                message = self._message(method, target, header, body, content_type)
                 answer = await self._exchange(message, until, reads=reads)
                 if answer.status != 401 or last_try:
                     return answer
@@ -166,9 +165,10 @@ class Transport:
         never arrives.
         """
         async with contextlib.AsyncExitStack() as stack:
+            now = self._open_pool().now()
             # Translated here and in Chunks, never around the yield: the caller's errors are its own.
             try:
-                connection, parser = await self._streaming(stack, path, query, _now() + STREAM_OPEN_SECONDS)
+                connection, parser = await self._streaming(stack, path, query, now + STREAM_OPEN_SECONDS)
             except OSError as error:
                 raise self._failed("GET", path, error) from error
             yield Chunks(connection, parser, path, idle_seconds)
@@ -177,7 +177,8 @@ class Transport:
         self, stack: contextlib.AsyncExitStack, path: str, query: Query, until: float
     ) -> tuple[Connection, AnswerParser]:
         for last_try in (False, True):
-            message = self._message("GET", path, query, await self._authorization(until), None, None)
+            authorization = await self._authorization(until)
+            message = self._message("GET", _target(path, query), authorization, None, None)
             # On a connection of its own: one that was closed meanwhile would look like a cut watch.
             connection = await stack.enter_async_context(self._open_pool().connection(until))
             parser = await connection.ask(message, until)
@@ -223,21 +224,20 @@ class Transport:
         credentials = self._config.credentials
         if not credentials.waits:
             return await credentials.authorization()
-        with anyio.fail_after(until - _now()):
+        with anyio.fail_after(until - self._open_pool().now()):
             return await credentials.authorization()
 
     def _message(
         self,
         method: str,
-        path: str,
-        query: Query,
+        target: str,
         authorization: str | None,
         body: bytes | None,
         content_type: str | None,
     ) -> bytes:
         pool = self._open_pool()
         lines = [
-            f"{method} {pool.prefix}{_target(path, query)} HTTP/1.1",
+            f"{method} {pool.prefix}{target} HTTP/1.1",
             f"Host: {pool.authority}",
             "Accept: application/json, */*",
             "Accept-Encoding: identity",
@@ -249,9 +249,10 @@ class Transport:
             lines.append(f"Content-Type: {content_type}")
         if body is not None:
             lines.append(f"Content-Length: {len(body)}")
-        if any("\r" in line or "\n" in line for line in lines):
+        head = "\r\n".join([*lines, "", ""])
+        if not head.count("\r") == head.count("\n") == len(lines) + 1:
             raise ValueError("a line break cannot be part of a request's head")
-        return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
+        return head.encode("latin-1") + (body or b"")
 
 
 class _Stale(Exception):
@@ -268,7 +269,3 @@ def _target(path: str, query: Query) -> str:
 
 def _failed(method: str, path: str, error: OSError) -> ConnectionFailed:
     return ConnectionFailed(f"{method} {path}: {str(error) or type(error).__name__}")
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

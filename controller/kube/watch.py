@@ -13,7 +13,10 @@ store's to compare.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+
+import msgspec
+from msgspec.structs import replace
 
 from controller.kube.backoff import Backoff
 from controller.kube.errors import (
@@ -46,8 +49,7 @@ ABSENT_SECONDS = 5.0
 Query = list[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(msgspec.Struct, frozen=True):
     """About to ask for a page."""
 
     version: str
@@ -57,24 +59,21 @@ class Listing:
     paged: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Streaming:
+class Streaming(msgspec.Struct, frozen=True):
     """About to open a watch that begins with all there is, or before the mark that ends this beginning."""
 
     version: str = ""
     """At least how new the content must be; empty means the newest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Watching:
+class Watching(msgspec.Struct, frozen=True):
     """About to open a watch, or in one, with everything up to ``version`` delivered."""
 
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """All that has to be remembered between two requests."""
+class Position(msgspec.Struct, frozen=True):
+    """All that has to be remembered between two requests. A Struct, because every event makes a new one."""
 
     state: Listing | Streaming | Watching = Listing("0")
     seen: str = ""
@@ -83,7 +82,7 @@ class Position:
     """Lists are asked for as the beginning of a watch; until the server refuses it."""
     cache_pages: bool = False
     """The server pages lists that it could serve from its cache, so a relist must be paged too."""
-    backoff: Backoff = field(default_factory=Backoff)
+    backoff: Backoff = msgspec.field(default_factory=Backoff)
     retries: int = 0
     absences: int = 0
     absent: bool = False

@@ -10,7 +10,7 @@ from controller.api.model import JsonObject
 from controller.api.objects import Neo4jBackup
 from controller.api.status import BackupStatus
 from controller.kube.client import Client
-from controller.kube.objects import KubeObject
+from controller.kube.objects import Written
 from controller.plan import kinds
 
 
@@ -23,9 +23,9 @@ async def write_status(
         return None
     body = {"metadata": {"resourceVersion": backup.resource_version}, "status": patch}
     written = await client.merge_patch(
-        kinds.BACKUPS, backup.name, backup.namespace, body, subresource="status", as_=KubeObject
+        kinds.BACKUPS, backup.name, backup.namespace, body, subresource="status", as_=Written
     )
-    return written.resource_version
+    return written.metadata.resource_version
 
 
 def changes(before: BackupStatus, after: BackupStatus) -> JsonObject:
