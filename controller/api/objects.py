@@ -10,13 +10,10 @@ Non-guarantee: these are not complete objects and are never written back.
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
-
-from controller.api import packed
 
 _set = msgspec.structs.force_setattr
 
@@ -115,70 +112,6 @@ class Object(Entity, frozen=True, gc=False, kw_only=True, rename="camel"):
     def controller(self) -> OwnerReference | None:
         """The owner that controls this object, if any."""
         return next((owner for owner in self.metadata.owner_references or () if owner.controller), None)
-
-
-RUN_NOW_ANNOTATION = "backup.neo4j.com/run-now"
-"""Any new value asks for one more run, scheduled or not."""
-
-
-class BackupAnnotations(Slim, frozen=True, gc=False, kw_only=True, rename="camel"):
-    """The one that is looked at: kubectl alone keeps a second copy of the spec in another."""
-
-    run_now: str = msgspec.field(default="", name=RUN_NOW_ANNOTATION)
-
-
-class BackupMeta(Identity, frozen=True, gc=False, kw_only=True, rename="camel"):
-    """Of the metadata of a Neo4jBackup, of which there are most, what is looked at."""
-
-    annotations: BackupAnnotations | None = None
-
-
-class Neo4jBackup(Entity, frozen=True, gc=False, kw_only=True, rename="camel"):
-    """The custom resource; ``parse_spec`` and ``parse_status`` of ``api.backup`` read the two parts.
-
-    They stay text because one object with a bad spec must not stop the list that it is part of. In a
-    cache the text is packed, and what a new state has in common with the one before is the same bytes.
-    """
-
-    metadata: BackupMeta = msgspec.field(default_factory=BackupMeta)
-    # Once a cache keeps it, the first has both, packed, and the second nothing.
-    kept_spec: Raw = msgspec.field(default=Raw(b"{}"), name="spec")
-    kept_status: Raw = msgspec.field(default=Raw(b"{}"), name="status")
-
-    def kept(self, known: Neo4jBackup | None) -> None:
-        """See :class:`controller.kube.objects.Kept`."""
-        if self._is_packed:
-            return
-        before = b"" if known is None else bytes(known.kept_spec)
-        _set(self, "kept_spec", packed.pack(self.kept_spec, self.kept_status, before))
-        _set(self, "kept_status", b"")
-        # One string for all objects of a namespace, not one for each.
-        _set(self.metadata, "namespace", sys.intern(self.metadata.namespace))
-
-    @property
-    def _is_packed(self) -> bool:
-        # No JSON text is empty.
-        return len(self.kept_status) == 0
-
-    def says_the_same(self, other: Neo4jBackup) -> bool:
-        """Whether both texts are the same for certain, without reading what is packed."""
-        return self.kept_spec == other.kept_spec and self.kept_status == other.kept_status
-
-    @property
-    def spec(self) -> bytes:
-        """JSON text."""
-        kept = bytes(self.kept_spec)
-        return packed.unpack(kept)[0] if self._is_packed else kept
-
-    @property
-    def status(self) -> bytes:
-        """JSON text."""
-        return packed.unpack(bytes(self.kept_spec))[1] if self._is_packed else bytes(self.kept_status)
-
-    @property
-    def run_now(self) -> str:
-        """The value of :data:`RUN_NOW_ANNOTATION`."""
-        return self.metadata.annotations.run_now if self.metadata.annotations is not None else ""
 
 
 class Condition(Slim, frozen=True, gc=False, kw_only=True, rename="camel"):

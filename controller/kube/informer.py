@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -27,9 +27,9 @@ from controller.kube import chance, metrics, watch
 from controller.kube.client import Client, ListMeta, selectors
 from controller.kube.errors import ApiError, Gone, KubeError, NotFound, NotServed, ServerError, status_error
 from controller.kube.lines import LineSplitter
-from controller.kube.objects import Kept, KubeObject, Object
+from controller.kube.objects import Keeper, Kept, KubeObject, Object
 from controller.kube.resource import Resource
-from controller.kube.store import Delta, Indexes, IndexFunction, Store, StoreWriter
+from controller.kube.store import Indexes, IndexFunction, Store, StoreWriter
 
 T = TypeVar("T", bound=Object)
 Handler = Callable[[T | None, T | None], None]
@@ -51,6 +51,14 @@ class _Page(msgspec.Struct, Generic[S], frozen=True):
 
 class _Event(msgspec.Struct, Generic[S], frozen=True, gc=False):
     type: str
+    object: S
+
+
+class _Change(msgspec.Struct, Generic[S], frozen=True, gc=False):
+    """What nearly all events are. An event of another type does not fit, and is looked at on its own then."""
+
+    # These strings are not made anew for each event, as those of a str are.
+    type: Literal["ADDED", "MODIFIED", "DELETED"]
     object: S
 
 
@@ -90,7 +98,7 @@ class Informer(Generic[T]):
         self._decoder = msgspec.json.Decoder(type_)
         wanted: Any = type_
         self._page_decoder: msgspec.json.Decoder[_Page[T]] = msgspec.json.Decoder(_Page[wanted])
-        self._event_decoder: msgspec.json.Decoder[_Event[T]] = msgspec.json.Decoder(_Event[wanted])
+        self._change_decoder: msgspec.json.Decoder[_Change[T]] = msgspec.json.Decoder(_Change[wanted])
         self._writer: StoreWriter[T] = StoreWriter(indexes, _keeper(type_))
         self._handlers: list[Handler[T]] = []
         self._position = watch.start(streams=streamed)
@@ -137,7 +145,7 @@ class Informer(Generic[T]):
         # No await between the replay and the registration, so no change falls in between; and a list
         # that is being told just now is told to those only who listened when it came.
         for item in self.store.list():
-            self._tell(handler, Delta(None, item))
+            self._tell(handler, None, item)
         self._handlers.append(handler)
 
     async def run(self) -> None:
@@ -179,7 +187,7 @@ class Informer(Generic[T]):
         self._meter.lists.inc()
         for told, delta in enumerate(deltas, 1):
             for handler in handlers:
-                self._tell(handler, delta)
+                self._tell(handler, *delta)
             if told % SLICE == 0:
                 await anyio.lowlevel.checkpoint()
         self._announce()
@@ -225,13 +233,14 @@ class Informer(Generic[T]):
     def _take_initial(self, line: bytes) -> str:
         """One event before the mark; the mark's version, and nothing for all others."""
         try:
-            event = self._event_decoder.decode(line)
+            change = self._change_decoder.decode(line)
         except msgspec.MsgspecError:
             return self._take_odd_initial(_decoded(_EVENT, line))
-        if event.type in ("ADDED", "MODIFIED"):
-            self._writer.stage((event.object,))
-            return ""
-        return self._take_odd_initial(_decoded(_EVENT, line))
+        if change.type == "DELETED":
+            self._writer.unstage(change.object)
+        else:
+            self._writer.stage((change.object,))
+        return ""
 
     def _take_odd_initial(self, event: _Event[msgspec.Raw]) -> str:
         if event.type in ("ADDED", "MODIFIED"):
@@ -268,13 +277,12 @@ class Informer(Generic[T]):
     def _take(self, line: bytes) -> str:
         """One event; returns the version that it moves the position to."""
         try:
-            event = self._event_decoder.decode(line)
+            change = self._change_decoder.decode(line)
         except msgspec.MsgspecError:
             return self._take_odd(_decoded(_EVENT, line))
-        if event.type not in _CHANGES:
-            return self._take_odd(_decoded(_EVENT, line))
-        self._apply(event.type, event.object)
-        return event.object.resource_version
+        item = change.object
+        self._apply(change.type, item)
+        return item.metadata.resource_version
 
     def _take_odd(self, event: _Event[msgspec.Raw]) -> str:
         """An event that is no change of an object, or whose object does not fit."""
@@ -290,9 +298,9 @@ class Informer(Generic[T]):
 
     def _apply(self, type_: str, item: T) -> None:
         deltas = self._writer.remove(item) if type_ == "DELETED" else self._writer.put(item)
-        for delta in deltas:
+        for old, new in deltas:
             for handler in self._handlers:
-                self._tell(handler, delta)
+                self._tell(handler, old, new)
 
     def _objects(self, raws: Iterable[msgspec.Raw]) -> Iterable[T]:
         for raw in raws:
@@ -315,7 +323,7 @@ class Informer(Generic[T]):
     def _last_good(self, raw: msgspec.Raw) -> T | None:
         metadata = _decoded(_METADATA, raw).metadata
         known = self.store.get(metadata.namespace, metadata.name)
-        return known if known is not None and known.uid == metadata.uid else None
+        return known if known is not None and known.metadata.uid == metadata.uid else None
 
     async def _failed(self, error: KubeError | None, failed: watch.Failed) -> None:
         was_absent, self._position = self._position.absent, failed.position
@@ -337,9 +345,9 @@ class Informer(Generic[T]):
         if changed is not None:
             changed.set()
 
-    def _tell(self, handler: Handler[T], delta: Delta[T]) -> None:
+    def _tell(self, handler: Handler[T], old: T | None, new: T | None) -> None:
         try:
-            handler(delta.old, delta.new)
+            handler(old, new)
         except Exception:
             # The store is right already, and the other handlers must hear of the change all the same.
             log.exception("a handler failed", resource=self.resource.plural)
@@ -349,9 +357,8 @@ class Informer(Generic[T]):
         return self.resource.path(self._namespace)
 
 
-def _keeper(type_: Any) -> Callable[[Any, Any], None] | None:
-    """What the type does to an object that a cache keeps, if anything."""
-    return type_.kept if issubclass(type_, Kept) else None
+def _keeper(type_: Any) -> Keeper | None:
+    return type_.keeper() if issubclass(type_, Kept) else None
 
 
 D = TypeVar("D")

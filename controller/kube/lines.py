@@ -18,23 +18,23 @@ class LineSplitter:
         self._parts: list[bytes] = []
 
     def feed(self, chunks: Iterable[bytes]) -> list[bytes]:
-        """The lines that ``chunks`` complete, without their newlines and without empty ones."""
+        """The lines that ``chunks`` complete, without those that are blank. A newline may be left at the end,
+        where taking it off would copy all of the line, and who reads JSON does not mind it."""
         lines: list[bytes] = []
         for chunk in chunks:
             # API servers write a chunk for each line, so nearly always this is one and nothing waits.
-            if chunk.find(b"\n") == len(chunk) - 1 and not self._parts:
-                lines.append(chunk[:-1])
+            if 0 <= chunk.find(b"\n") == len(chunk) - 1 and not self._parts and not chunk.isspace():
+                lines.append(chunk)
             else:
                 self._cut(chunk, lines)
-        return [line for line in lines if line and not line.isspace()]
+        return lines
 
     def _cut(self, chunk: bytes, lines: list[bytes]) -> None:
         first, *others = chunk.split(b"\n")
         self._parts.append(first)
         if others:
-            lines.append(b"".join(self._parts))
-            *whole, rest = others
-            lines += whole
+            *whole, rest = [b"".join(self._parts), *others]
+            lines += [line for line in whole if line and not line.isspace()]
             self._parts = [rest] if rest else []
 
     @property

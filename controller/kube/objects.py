@@ -48,8 +48,8 @@ class Written(msgspec.Struct, frozen=True, gc=False):
     metadata: Version
 
 
-class Object(Protocol):
-    """What a store needs to know of an object: where it is, which one it is, how new it is."""
+class Identified(Protocol):
+    """Where an object is, which one it is, how new it is."""
 
     @property
     def namespace(self) -> str: ...
@@ -61,14 +61,41 @@ class Object(Protocol):
     def resource_version(self) -> str: ...
 
 
+class Object(Protocol):
+    """What a store needs to know of an object. Not as properties of its own, which would be a tenth of what
+    an event costs."""
+
+    @property
+    def metadata(self) -> Identified: ...
+
+
+class Keeper(Protocol):
+    """What is done to the objects that one cache keeps, to each before it can be read there: it may share
+    with the state known before, or get smaller; what it says must stay the same."""
+
+    def listed(self, item: Any, known: Any) -> None:
+        """One of a list, which need not become known."""
+
+    def changed(self, item: Any, known: Any) -> None:
+        """One of an event."""
+
+
 @runtime_checkable
 class Kept(Protocol):
-    """What a type may have: it is told once, before a cache keeps an object, what the cache knew of it.
+    """A type that has something done to its objects; ``keeper`` is called for each cache."""
 
-    Then it may share with that, or make smaller, what it holds; what it says must stay the same.
-    """
+    @staticmethod
+    def keeper() -> Keeper: ...
 
-    def kept(self, known: Any) -> None: ...
+
+class AsItIs:
+    """The keeper of all other types."""
+
+    def listed(self, item: object, known: object) -> None:
+        pass
+
+    def changed(self, item: object, known: object) -> None:
+        pass
 
 
 class KubeObject(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from controller.kube.objects import Object
+from controller.kube.objects import AsItIs, Keeper, Object
 from controller.kube.versions import is_at_least
 
 T = TypeVar("T", bound=Object)
@@ -27,10 +27,6 @@ IndexFunction = Callable[[T], Iterable[Hashable]]
 
 def _never(_old: object, _new: object) -> bool:
     return False
-
-
-def _as_it_is(_item: object, _known: object) -> None:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,8 @@ class Delta(NamedTuple, Generic[T]):
 
 def key_of(obj: Object) -> Key:
     """Namespace and name."""
-    return obj.namespace, obj.name
+    metadata = obj.metadata
+    return metadata.namespace, metadata.name
 
 
 class Store(Generic[T]):
@@ -98,9 +95,9 @@ class StoreWriter(Generic[T]):
     def __init__(
         self,
         indexes: Indexes[T] | Mapping[str, IndexFunction[T]] | None = None,
-        keep: Callable[[T, T | None], None] | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
-        self._keep = keep or _as_it_is
+        self._keeper = keeper or AsItIs()
         self._indexes = indexes if isinstance(indexes, Indexes) else Indexes.of(indexes or {})
         self.store: Store[T] = Store(self._indexes)
         self._staged = _Content[T](self._indexes)
@@ -119,20 +116,20 @@ class StoreWriter(Generic[T]):
         """A part of the list; no reader sees it before :meth:`commit`."""
         known, staged = self.store._content, self._staged
         for item in items:
-            old = known.get(item.namespace, item.name) if known.size else None
+            old = known.get(*key_of(item)) if known.size else None
             if old is None:
                 # Indexed first, while it is as it came; with what is known only afterwards, to share.
                 staged.put(item)
-                self._keep(item, None)
+                self._keeper.listed(item, None)
             elif _same(old, item):
                 staged.put(old)
             else:
-                self._keep(item, old)
+                self._keeper.listed(item, old)
                 staged.put(item)
 
     def unstage(self, item: Object) -> None:
         """What was staged went again before the list was complete."""
-        self._staged.remove(item.namespace, item.name)
+        self._staged.remove(*key_of(item))
 
     def commit(self, version: str) -> Iterator[Delta[T]]:
         """The list is complete: the store holds it from now on, in one step.
@@ -146,60 +143,81 @@ class StoreWriter(Generic[T]):
 
     def put(self, item: T) -> list[Delta[T]]:
         """An ADDED or MODIFIED event."""
-        content = self.store._content
-        namespace, name, version = item.namespace, item.name, item.resource_version
-        is_news = self.bookmark(version)
-        old = content.get(namespace, name)
-        if old is None:
-            if not is_news:
+        content, metadata = self.store._content, item.metadata
+        namespace, name, version = metadata.namespace, metadata.name, metadata.resource_version
+        is_news = self._advance(version)
+        space = content.spaces.get(namespace)
+        old = None if space is None else space.get(name)
+        if space is None or old is None:
+            if is_news is False:
                 # Told again after its end, which left nothing here to compare it with.
                 return []
             content.put(item)
-            self._keep(item, None)
+            self._keeper.changed(item, None)
             return [Delta(None, item)]
-        known, is_namesake = old.resource_version, old.uid != item.uid
-        if not is_namesake if version == known else is_at_least(version, known) is False:
+        known = old.metadata
+        is_namesake = known.uid != metadata.uid
+        # What is news to the store is newer than all that is in it.
+        if not is_news and (
+            not is_namesake
+            if version == known.resource_version
+            else is_at_least(version, known.resource_version) is False
+        ):
             return []
-        self._keep(item, old)
-        content.swap(old, item, namespace, name)
+        self._keeper.changed(item, old)
+        if content.rows:
+            content.index(old, item, namespace, name)
+        space[name] = item
         return [Delta(old, None), Delta(None, item)] if is_namesake else [Delta(old, item)]
 
     def remove(self, item: T) -> list[Delta[T]]:
         """A DELETED event; ``item`` is the object's last state and carries the deletion's version."""
-        self.bookmark(item.resource_version)
-        old = self.store.get(item.namespace, item.name)
+        self._advance(item.metadata.resource_version)
+        old = self.store.get(*key_of(item))
         if old is None or _is_older(item, old):
             return []
-        self.store._content.remove(item.namespace, item.name)
-        return [Delta(item if old.uid == item.uid else old, None)]
+        self.store._content.remove(*key_of(item))
+        return [Delta(item if _same_uid(old, item) else old, None)]
 
-    def bookmark(self, version: str) -> bool:
-        """The server says that nothing else happened up to ``version``; whether that is not long known."""
+    def bookmark(self, version: str) -> None:
+        """The server says that nothing else happened up to ``version``."""
+        self._advance(version)
+
+    def _advance(self, version: str) -> bool | None:
+        """Whether ``version`` is newer than all that is known; None when that cannot be told, and it is
+        believed then."""
         # Only a whole list may go back (a server restored from a backup); an event is just late then.
-        if is_at_least(version, self.store.version) is False:
-            return False
-        self.store.version = version
-        return True
+        store = self.store
+        if version == store.version:
+            return None
+        is_news = is_at_least(version, store.version)
+        if is_news is not False:
+            store.version = version
+        return is_news
 
 
 def _is_older(item: Object, known: Object) -> bool:
-    return is_at_least(item.resource_version, known.resource_version) is False
+    return is_at_least(item.metadata.resource_version, known.metadata.resource_version) is False
 
 
 def _same(old: Object, new: Object) -> bool:
-    return old.resource_version == new.resource_version and old.uid == new.uid
+    return old.metadata.resource_version == new.metadata.resource_version and _same_uid(old, new)
+
+
+def _same_uid(one: Object, other: Object) -> bool:
+    return one.metadata.uid == other.metadata.uid
 
 
 def _difference(before: _Content[T], after: _Content[T]) -> Iterator[Delta[T]]:
     """Deletions first, of a namesake with another uid as well."""
     for old in before:
-        new = after.get(old.namespace, old.name)
-        if new is None or new.uid != old.uid:
+        new = after.get(*key_of(old))
+        if new is None or not _same_uid(new, old):
             yield Delta(old, None)
     for new in after:
-        known = before.get(new.namespace, new.name) if before.size else None
+        known = before.get(*key_of(new)) if before.size else None
         if known is not new:
-            yield Delta(known if known is not None and known.uid == new.uid else None, new)
+            yield Delta(known if known is not None and _same_uid(known, new) else None, new)
 
 
 class _Content(Generic[T]):
@@ -226,21 +244,15 @@ class _Content(Generic[T]):
         return [self.spaces[namespace][name] for namespace, name in keys]
 
     def put(self, item: T) -> None:
-        namespace, name = item.namespace, item.name
+        namespace, name = key_of(item)
         space = self.spaces.get(namespace)
         old = None if space is None else space.get(name)
         if self.rows:
-            self._index(old, item, namespace, name)
+            self.index(old, item, namespace, name)
         if space is None:
             space = self.spaces[namespace] = {}
         space[name] = item
         self.size += old is None
-
-    def swap(self, old: T, new: T, namespace: str, name: str) -> None:
-        """``new`` takes the place of ``old``, which is there."""
-        if self.rows:
-            self._index(old, new, namespace, name)
-        self.spaces[namespace][name] = new
 
     def remove(self, namespace: str, name: str) -> None:
         old = self.get(namespace, name)
@@ -255,7 +267,8 @@ class _Content(Generic[T]):
             del self.spaces[namespace]
         self.size -= 1
 
-    def _index(self, old: T | None, new: T, namespace: str, name: str) -> None:
+    def index(self, old: T | None, new: T, namespace: str, name: str) -> None:
+        """``new`` is found under its own values, and no longer under those of ``old``."""
         if old is not None and self.indexes.alike(old, new):
             return
         # Computed before anything is touched: an index function that raises leaves all as it was.

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from controller.api.backup import BackupSpec, RetentionPolicy
+from controller.api.cached import Neo4jBackup
 from controller.api.conditions import Verdict
-from controller.api.objects import Neo4jBackup, Object, PersistentVolumeClaim
+from controller.api.objects import Object, PersistentVolumeClaim
 from controller.api.storage import PVCSpec
 from controller.kube.resource import Resource
 from controller.plan import kinds

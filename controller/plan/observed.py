@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from controller.api.backup import BackupSpec
+from controller.api.cached import Neo4jBackup
 from controller.api.objects import (
     CronJob,
     Job,
-    Neo4jBackup,
     Object,
     PersistentVolumeClaim,
     Pod,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from controller.api.backup import BackupSpec
-from controller.api.objects import RUN_NOW_ANNOTATION
+from controller.api.cached import RUN_NOW_ANNOTATION
 from controller.api.status import BackupStatus, Phase
 from controller.plan import capabilities, kinds, lifecycle, objects, sidecar, status
 from controller.plan.changes import Change, Create, EmitEvent

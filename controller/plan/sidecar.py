@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from controller.api.objects import RUN_NOW_ANNOTATION, Pod, StatefulSet
+from controller.api.cached import RUN_NOW_ANNOTATION
+from controller.api.objects import Pod, StatefulSet
 from controller.api.status import Phase, SidecarRecord
 from controller.plan.causes import Cause, why_stuck
 from controller.plan.changes import Document, EmitEvent, PatchSidecar

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import anyio
 import structlog
 
-from controller.api import objects
+from controller.api import cached, objects
 from controller.api.backup import FINALIZER
 from controller.api.model import JsonObject
 from controller.kube.client import Client
@@ -61,7 +61,7 @@ class Actor:
     def __init__(self, client: Client, announcer: Announcer, own: OwnWrites[Key]) -> None:
         self._client, self._announcer, self._own = client, announcer, own
 
-    async def carry_out(self, backup: objects.Neo4jBackup, changes: Sequence[Change]) -> None:
+    async def carry_out(self, backup: cached.Neo4jBackup, changes: Sequence[Change]) -> None:
         """All of them, in order; raises Denied, Stale or what the connection raises."""
         for change in changes:
             if not isinstance(change, EmitEvent):
@@ -72,7 +72,7 @@ class Actor:
                 told = one_line(f"{_attempted(change)}: {error.message}")
                 raise Denied(Cause(error.reason or type(error).__name__, told)) from error
 
-    def learn_gone(self, backup: objects.Neo4jBackup) -> None:
+    def learn_gone(self, backup: cached.Neo4jBackup) -> None:
         """The server does not have the backup any more: nothing is done for it before the cache says so too.
 
         Else what is made for it, and collected at once, would be made again while the watch is behind.
@@ -80,7 +80,7 @@ class Actor:
         place = Place(kinds.BACKUPS, *key_of(backup))
         self._own.deleted(key_of(backup), backup.uid, place, backup.uid, anyio.current_time())
 
-    async def _one(self, backup: objects.Neo4jBackup, change: Change) -> None:
+    async def _one(self, backup: cached.Neo4jBackup, change: Change) -> None:
         match change:
             case Create():
                 await self._create(backup, change)
@@ -97,7 +97,7 @@ class Actor:
             case EmitEvent():
                 self._announcer.announce(backup, change)
 
-    async def _create(self, backup: objects.Neo4jBackup, change: Create) -> None:
+    async def _create(self, backup: cached.Neo4jBackup, change: Create) -> None:
         if change.resource == kinds.JOBS:
             await self._must_be_newest(backup)
         metadata = change.document["metadata"]
@@ -121,10 +121,10 @@ class Actor:
         except NotFound:
             return None
 
-    async def _must_be_newest(self, backup: objects.Neo4jBackup) -> None:
+    async def _must_be_newest(self, backup: cached.Neo4jBackup) -> None:
         try:
             newest = await self._client.get(
-                kinds.BACKUPS, backup.name, backup.namespace, as_=objects.Neo4jBackup
+                kinds.BACKUPS, backup.name, backup.namespace, as_=cached.Neo4jBackup
             )
         except NotFound:
             self.learn_gone(backup)
@@ -132,13 +132,13 @@ class Actor:
         if (newest.uid, newest.resource_version) != (backup.uid, backup.resource_version):
             raise Stale("the backup has changed")
 
-    async def _apply(self, backup: objects.Neo4jBackup, resource: Resource, document: JsonObject) -> None:
+    async def _apply(self, backup: cached.Neo4jBackup, resource: Resource, document: JsonObject) -> None:
         metadata = document["metadata"]
         with self._writing(backup, Place(resource, metadata["namespace"], metadata["name"])) as write:
             applied = await self._client.apply(resource, document, field_manager=FIELD_MANAGER)
             write.version = version_of(applied)
 
-    async def _patch(self, backup: objects.Neo4jBackup, change: Patch) -> None:
+    async def _patch(self, backup: cached.Neo4jBackup, change: Patch) -> None:
         where = (change.resource, change.name, change.namespace)
         try:
             with self._writing(backup, Place(change.resource, change.namespace, change.name)) as write:
@@ -146,7 +146,7 @@ class Actor:
         except NotFound:
             log.info("already gone", kind=change.resource.kind, name=change.name)
 
-    async def _delete(self, backup: objects.Neo4jBackup, change: Delete) -> None:
+    async def _delete(self, backup: cached.Neo4jBackup, change: Delete) -> None:
         try:
             await self._client.delete(change.resource, change.name, change.namespace, uid=change.uid)
         except (NotFound, Conflict):
@@ -155,7 +155,7 @@ class Actor:
         place = Place(change.resource, change.namespace, change.name)
         self._own.deleted(key_of(backup), backup.uid, place, change.uid, anyio.current_time())
 
-    async def _finalizer(self, backup: objects.Neo4jBackup, change: SetFinalizer) -> None:
+    async def _finalizer(self, backup: cached.Neo4jBackup, change: SetFinalizer) -> None:
         others = [name for name in backup.finalizers if name != FINALIZER]
         wanted = [*others, FINALIZER] if change.present else others
         # The test makes this a compare-and-set: a finalizer that somebody else just added is not lost.
@@ -172,7 +172,7 @@ class Actor:
         except (Invalid, Conflict) as error:
             raise Stale("the backup has changed") from error
 
-    async def _sidecar(self, backup: objects.Neo4jBackup, change: PatchSidecar) -> None:
+    async def _sidecar(self, backup: cached.Neo4jBackup, change: PatchSidecar) -> None:
         newest = await self._client.get(
             kinds.STATEFUL_SETS, change.name, change.namespace, as_=objects.StatefulSet
         )
@@ -180,7 +180,7 @@ class Actor:
             raise Stale(f"StatefulSet {change.name} has changed")
         await self._apply(backup, kinds.STATEFUL_SETS, change.document)
 
-    def _writing(self, backup: objects.Neo4jBackup, place: Place) -> contextlib.AbstractContextManager[Write]:
+    def _writing(self, backup: cached.Neo4jBackup, place: Place) -> contextlib.AbstractContextManager[Write]:
         return self._own.writing(key_of(backup), backup.uid, place, anyio.current_time)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.api import objects
+from controller.api import cached
 from controller.kube.eventcore import ObjectRef
 from controller.kube.events import EventRecorder
 from controller.plan import kinds
@@ -15,7 +15,7 @@ class Announcer:
     def __init__(self, recorder: EventRecorder) -> None:
         self._recorder = recorder
 
-    def announce(self, backup: objects.Neo4jBackup, event: EmitEvent) -> None:
+    def announce(self, backup: cached.Neo4jBackup, event: EmitEvent) -> None:
         """Fire and forget."""
         kind = kinds.BACKUPS
         ref = ObjectRef(

@@ -16,7 +16,7 @@ from datetime import datetime
 import anyio
 import structlog
 
-from controller.api.objects import Neo4jBackup
+from controller.api.cached import Neo4jBackup
 from controller.kube import metrics
 from controller.kube.client import Client
 from controller.kube.controller import Done

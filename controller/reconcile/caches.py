@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from controller.api import objects, targets
+from controller.api import cached, objects, targets
 from controller.api.backup import GROUP, VERSION
 from controller.kube.client import Client
 from controller.kube.informer import Handler, Informer
@@ -81,7 +81,7 @@ class Caches:
 
     namespaces: tuple[str, ...]
     """Empty: all of them."""
-    backups: Collection[objects.Neo4jBackup]
+    backups: Collection[cached.Neo4jBackup]
     clusters: Collection[targets.Neo4jEnterpriseCluster]
     standalones: Collection[targets.Neo4jEnterpriseStandalone]
     databases: Collection[targets.Neo4jDatabase]
@@ -166,7 +166,7 @@ def build_caches(client: Client, namespaces: tuple[str, ...], cron_jobs: Resourc
         namespaces=namespaces,
         backups=of(
             kinds.BACKUPS,
-            objects.Neo4jBackup,
+            cached.Neo4jBackup,
             indexes.OF_BACKUPS,
         ),
         clusters=of(_foreign(targets.CLUSTER), targets.Neo4jEnterpriseCluster, none),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from controller.api.objects import Neo4jBackup
+from controller.api.cached import Neo4jBackup
 from controller.kube.store import Indexes, Values
 from controller.resources import names
 

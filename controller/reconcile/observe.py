@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from controller.api import objects, targets
+from controller.api import cached, objects, targets
 from controller.api.backup import ALLOW_FROM_ANNOTATION, BackupSpec, parse_spec, parse_status
 from controller.api.model import InvalidObject
 from controller.kube.client import Client
@@ -41,9 +41,7 @@ LOG_LINES = 40
 LOG_BYTES = 65536
 
 
-async def observe(
-    backup: objects.Neo4jBackup, caches: Caches, client: Client, settings: Settings
-) -> Observed:
+async def observe(backup: cached.Neo4jBackup, caches: Caches, client: Client, settings: Settings) -> Observed:
     """What is known about ``backup`` now."""
     where, here = target_namespace_of(backup), backup.namespace
     return Observed(
@@ -65,7 +63,7 @@ async def observe(
     )
 
 
-def _spec(backup: objects.Neo4jBackup) -> BackupSpec | Invalid:
+def _spec(backup: cached.Neo4jBackup) -> BackupSpec | Invalid:
     try:
         return parse_spec(bytes(backup.spec))
     except InvalidObject as error:
@@ -113,7 +111,7 @@ def _server_pods(caches: Caches, namespace: str) -> Seen[tuple[objects.Pod, ...]
     return tuple(pod for pod in pods if pod.controller and pod.controller.kind == "StatefulSet")
 
 
-def _neighbours(caches: Caches, backup: objects.Neo4jBackup, namespace: str) -> Seen[tuple[objects.Job, ...]]:
+def _neighbours(caches: Caches, backup: cached.Neo4jBackup, namespace: str) -> Seen[tuple[objects.Job, ...]]:
     if not caches.jobs.has_synced:
         return Unknown("jobs were not read yet")
     own = {job.uid for job in caches.jobs.by_index(BACKUP_UID, backup.uid)}
@@ -142,7 +140,7 @@ def _owned(collection: Collection[T], backup_uid: str) -> Seen[tuple[T, ...]]:
     return tuple(collection.by_index(BACKUP_UID, backup_uid))
 
 
-def _claim(caches: Caches, backup: objects.Neo4jBackup) -> Seen[objects.PersistentVolumeClaim | None]:
+def _claim(caches: Caches, backup: cached.Neo4jBackup) -> Seen[objects.PersistentVolumeClaim | None]:
     name = claim_of(backup)
     if not caches.claims.has_synced:
         return Unknown("persistentvolumeclaims were not read yet")
@@ -152,7 +150,7 @@ def _claim(caches: Caches, backup: objects.Neo4jBackup) -> Seen[objects.Persiste
 # --- runs ----------------------------------------------------------------------------------------
 
 
-async def _runs(backup: objects.Neo4jBackup, caches: Caches, client: Client) -> Seen[tuple[RunSeen, ...]]:
+async def _runs(backup: cached.Neo4jBackup, caches: Caches, client: Client) -> Seen[tuple[RunSeen, ...]]:
     jobs = _owned(caches.jobs, backup.uid)
     if isinstance(jobs, Unknown):
         return jobs

@@ -6,8 +6,8 @@ else's newer write is never overwritten (Conflict). Non-guarantee: lists are rep
 
 from __future__ import annotations
 
+from controller.api.cached import Neo4jBackup
 from controller.api.model import JsonObject
-from controller.api.objects import Neo4jBackup
 from controller.api.status import BackupStatus
 from controller.kube.client import Client
 from controller.kube.objects import Written

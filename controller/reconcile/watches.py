@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
-from controller.api.objects import Entity, Job, Neo4jBackup, Object, PersistentVolumeClaim, Pod
+from controller.api.cached import Neo4jBackup
+from controller.api.objects import Entity, Job, Object, PersistentVolumeClaim, Pod
 from controller.kube.informer import Handler
 from controller.kube.ownwrites import OwnWrites, Place
 from controller.kube.resource import Resource

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controller.api.cached import Neo4jBackup
 from controller.api.model import JsonObject
-from controller.api.objects import Neo4jBackup
 from controller.resources import labels, names
 from controller.resources.hashing import with_spec_hash
 from controller.resources.job import RunnerPod, build_job_spec

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from controller.api.cached import Neo4jBackup
 from controller.api.model import JsonObject
-from controller.api.objects import Neo4jBackup
 from controller.resources import labels, names
 from controller.resources.ownership import metadata
 from controller.wire import locations

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from controller.api.objects import Neo4jBackup
+from controller.api.cached import Neo4jBackup
 from controller.resources.names import fit
 
 MANAGED_BY = "app.kubernetes.io/managed-by"

@@ -10,8 +10,9 @@ or cannot be (other namespaces) is found by its labels, and cleaned up by the fi
 from __future__ import annotations
 
 from controller.api import backup as api
+from controller.api.cached import Neo4jBackup
 from controller.api.model import JsonObject
-from controller.api.objects import Neo4jBackup, Object
+from controller.api.objects import Object
 from controller.resources import labels
 
 

@@ -5,8 +5,8 @@ Guarantee: no owner reference, ever: ``kubectl delete neo4jbackup`` must not del
 
 from __future__ import annotations
 
+from controller.api.cached import Neo4jBackup
 from controller.api.model import JsonObject
-from controller.api.objects import Neo4jBackup
 from controller.api.storage import PVCSpec
 from controller.resources import labels, names
 

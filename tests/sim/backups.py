@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from controller.api import targets
-from controller.api.objects import RUN_NOW_ANNOTATION
+from controller.api.cached import RUN_NOW_ANNOTATION
 from controller.app.main import NAME, _Machine, _Operator
 from controller.app.settings import OperatorSettings
 from controller.kube.client import Client

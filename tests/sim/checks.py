@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from controller.kube.controller import Done
 from controller.kube.objects import Object
 from controller.kube.resource import LEASES
+from controller.kube.store import key_of
 from controller.kube.versions import is_at_least
 from hack.devcluster.objects import GroupResource
 from hack.devcluster.store import Change
@@ -129,17 +130,20 @@ class CacheCheck:
     def _heard(self, old: Object | None, new: Object | None) -> None:
         item = new or old
         assert item is not None
-        key = (item.namespace, item.name)
+        key = key_of(item)
         known = self.told.pop(key, None)
         what = f"{self.informer.resource.plural} {'/'.join(key)}"
         if (known is None) != (old is None):
             raise self._fail(f"{what}: told as {_shown(old)} → {_shown(new)}, and {_shown(known)} was known")
-        if known is not None and old is not None and known.uid != old.uid:
+        if known is not None and old is not None and known.metadata.uid != old.metadata.uid:
             raise self._fail(f"{what}: another one went than the one that was known")
-        if new is None and old is not None and old.uid not in self._deleted:
+        if new is None and old is not None and old.metadata.uid not in self._deleted:
             raise self._fail(f"{what}: vanished, though nobody deleted it")
         if new is not None:
-            if old is not None and is_at_least(new.resource_version, old.resource_version) is False:
+            if (
+                old is not None
+                and is_at_least(new.metadata.resource_version, old.metadata.resource_version) is False
+            ):
                 raise self._fail(f"{what}: goes back from {_shown(old)} to {_shown(new)}")
             self.told[key] = new
         self.check()
@@ -167,7 +171,7 @@ class CacheCheck:
             for each in stored
         }
         cache = {(item.namespace, item.name): item.resource_version for item in self.informer.store.list()}
-        told = {key: item.resource_version for key, item in self.told.items()}
+        told = {key: _version(item) for key, item in self.told.items()}
         found = [f"{plural}: not synced"] if not self.informer.has_synced else []
         found += [f"{plural}: cache {_only(cache, server)}"] if cache != server else []
         return found + ([f"{plural}: handlers {_only(told, cache)}"] if told != cache else [])
@@ -182,7 +186,7 @@ def _only(ours: dict[tuple[str, str], str], theirs: dict[tuple[str, str], str]) 
 
 
 def _shown(item: Object | None) -> str:
-    return f"{item.uid[-4:]}@{item.resource_version}" if item is not None else "nothing"
+    return f"{item.metadata.uid[-4:]}@{_version(item)}" if item is not None else "nothing"
 
 
 class WorkCheck:
@@ -241,3 +245,7 @@ class Checks:
         """A request leaves its process."""
         self.leadership.sends(process, request)
         self.leadership.check()
+
+
+def _version(item: Object) -> str:
+    return item.metadata.resource_version

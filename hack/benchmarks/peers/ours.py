@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import anyio
 
-from controller.api.objects import Neo4jBackup
+from controller.api.cached import Neo4jBackup
 from controller.kube.client import Client
 from controller.kube.config import ClusterConfig
 from controller.kube.controller import Done, Reconcile, run_workers

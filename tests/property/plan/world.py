@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from controller.api import objects, targets
+from controller.api import cached, objects, targets
 from controller.api.backup import ALLOW_FROM_ANNOTATION, parse_spec
 from controller.api.model import InvalidObject
 from controller.api.status import BackupStatus
@@ -172,7 +172,7 @@ class World:
     # --- looking ---------------------------------------------------------------------------------
 
     @property
-    def backup(self) -> objects.Neo4jBackup:
+    def backup(self) -> cached.Neo4jBackup:
         metadata: Json = {
             "name": self.name,
             "namespace": NAMESPACE,
@@ -184,7 +184,7 @@ class World:
         }
         if self.deleting:
             metadata["deletionTimestamp"] = stamp(self.now)
-        return slim({"metadata": metadata, "spec": self.spec}, objects.Neo4jBackup)
+        return slim({"metadata": metadata, "spec": self.spec}, cached.Neo4jBackup)
 
     def observe(self) -> Observed:
         where = self.spec.get("target", {}).get("namespace") or NAMESPACE

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from controller.api import objects, targets
+from controller.api import cached, objects, targets
 from controller.api.model import JsonObject
 
 WITH_METADATA: list[type[objects.Object]] = [
@@ -24,7 +24,7 @@ WITH_METADATA: list[type[objects.Object]] = [
     targets.Neo4jDatabase,
 ]
 E = TypeVar("E", bound=objects.Entity)
-ALL: list[type[objects.Entity]] = [*WITH_METADATA, objects.Neo4jBackup]
+ALL: list[type[objects.Entity]] = [*WITH_METADATA, cached.Neo4jBackup]
 META: JsonObject = {
     "name": "a",
     "namespace": "n",
@@ -74,44 +74,8 @@ def test_objects_are_frozen(type_: type[objects.Entity]) -> None:
 
 
 def test_a_bad_spec_does_not_stop_the_list_it_is_in() -> None:
-    item = decode(objects.Neo4jBackup, spec={"storage": 7}, status="nonsense")
+    item = decode(cached.Neo4jBackup, spec={"storage": 7}, status="nonsense")
     assert json.loads(bytes(item.spec)) == {"storage": 7}
-
-
-def test_of_a_backups_annotations_only_the_wish_to_run_is_kept() -> None:
-    wish = {"backup.neo4j.com/run-now": "now", "kubectl.kubernetes.io/last-applied-configuration": "{}"}
-    backup = decode(objects.Neo4jBackup, metadata=META | {"annotations": wish})
-    assert backup.run_now == "now"
-    assert backup.metadata.annotations == objects.BackupAnnotations(run_now="now")
-
-
-def a_kept_backup(known: objects.Neo4jBackup | None = None, **fields: object) -> objects.Neo4jBackup:
-    backup = decode(objects.Neo4jBackup, metadata=META | {"namespace": "a-namespace-of-many"}, **fields)
-    backup.kept(known)
-    return backup
-
-
-def test_the_backups_of_a_namespace_share_its_name() -> None:
-    assert a_kept_backup().namespace is a_kept_backup().namespace
-
-
-def test_a_kept_backup_says_the_same_and_keeps_nothing_of_the_response_alive() -> None:
-    body = json.dumps({"metadata": META, "spec": {"a": 1}, "status": {"b": 2}, "other": "x" * 9}).encode()
-    before = sys.getrefcount(body)
-    backup = msgspec.json.decode(body, type=objects.Neo4jBackup)
-    said = backup.spec, backup.status
-    backup.kept(None)
-    assert (backup.spec, backup.status) == said == (b'{"a": 1}', b'{"b": 2}')
-    assert sys.getrefcount(body) == before
-
-
-def test_a_new_state_shares_what_did_not_change() -> None:
-    old = a_kept_backup(spec={"a": 1}, status={"phase": "Running"})
-    same = a_kept_backup(old, spec={"a": 1}, status={"phase": "Running"})
-    assert same.kept_spec is old.kept_spec
-    assert same.says_the_same(old)
-    for other in ({"spec": {"a": 2}}, {"spec": {"a": 1}, "status": {"phase": "Failed"}}):
-        assert not a_kept_backup(old, **other).says_the_same(old)
 
 
 def test_text_is_detached_from_the_response_that_it_came_in() -> None:

@@ -157,12 +157,27 @@ def test_an_unknown_index_is_a_mistake_and_not_an_empty_answer() -> None:
         a_writer().store.by_index("size", 1)
 
 
-def test_an_object_is_told_once_what_was_known_of_it_before_it_is_kept() -> None:
-    told: list[tuple[Thing, Thing | None]] = []
-    writer: StoreWriter[Thing] = StoreWriter(None, lambda item, known: told.append((item, known)))
+class Told:
+    """A keeper that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.listed_: list[tuple[Thing, Thing | None]] = []
+        self.changed_: list[tuple[Thing, Thing | None]] = []
+
+    def listed(self, item: Thing, known: Thing | None) -> None:
+        self.listed_.append((item, known))
+
+    def changed(self, item: Thing, known: Thing | None) -> None:
+        self.changed_.append((item, known))
+
+
+def test_a_keeper_is_told_once_of_an_object_and_of_what_was_known_before() -> None:
+    keeper = Told()
+    writer: StoreWriter[Thing] = StoreWriter(None, keeper)
     writer.replace([A1], "1")
     writer.replace([thing("a", "1")], "2")
     newer = thing("a", "3")
     writer.put(newer)
     writer.put(thing("a", "2"))
-    assert told == [(A1, None), (newer, A1)]
+    assert keeper.listed_ == [(A1, None)]
+    assert keeper.changed_ == [(newer, A1)]

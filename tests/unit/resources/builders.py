@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
+from controller.api.cached import Neo4jBackup
 from controller.api.model import JsonObject
-from controller.api.objects import Neo4jBackup, StatefulSet
+from controller.api.objects import StatefulSet
 from controller.wire.messages import RunSpec, Server, StorageTarget
 
 
