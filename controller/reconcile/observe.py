@@ -14,6 +14,7 @@ from typing import TypeVar
 from controller.api import cached, objects, targets
 from controller.api.backup import ALLOW_FROM_ANNOTATION, BackupSpec, parse_spec, parse_status
 from controller.api.model import InvalidObject
+from controller.api.status import BackupRun
 from controller.kube.client import Client
 from controller.kube.errors import KubeError
 from controller.kube.resource import EVENTS, PODS
@@ -44,16 +45,17 @@ LOG_BYTES = 65536
 async def observe(backup: cached.Neo4jBackup, caches: Caches, client: Client, settings: Settings) -> Observed:
     """What is known about ``backup`` now."""
     where, here = target_namespace_of(backup), backup.namespace
+    status = parse_status(backup.status)
     return Observed(
         backup=backup,
         spec=_spec(backup),
-        status=parse_status(bytes(backup.status)),
+        status=status,
         settings=settings,
         deployments=_deployments(caches, where),
         databases=_map_databases(_listed(caches, caches.databases, where)),
         stateful_sets=_listed(caches, caches.stateful_sets, where),
         pods=_server_pods(caches, where),
-        runs=await _runs(backup, caches, client),
+        runs=await _runs(backup, status.history, caches, client),
         neighbours=_neighbours(caches, backup, where),
         cron_job=_one(caches.cron_jobs, here, names.cron_job(backup.name), backup.uid),
         service_account=_one(caches.service_accounts, here, names.service_account(backup.name), backup.uid),
@@ -150,13 +152,14 @@ def _claim(caches: Caches, backup: cached.Neo4jBackup) -> Seen[objects.Persisten
 # --- runs ----------------------------------------------------------------------------------------
 
 
-async def _runs(backup: cached.Neo4jBackup, caches: Caches, client: Client) -> Seen[tuple[RunSeen, ...]]:
+async def _runs(
+    backup: cached.Neo4jBackup, history: tuple[BackupRun, ...], caches: Caches, client: Client
+) -> Seen[tuple[RunSeen, ...]]:
     jobs = _owned(caches.jobs, backup.uid)
     if isinstance(jobs, Unknown):
         return jobs
     if not caches.pods.has_synced:
         return Unknown("pods were not read yet")
-    history = parse_status(bytes(backup.status)).history
     seen: list[RunSeen] = []
     for job in jobs:
         settled = is_recorded(history, read_run(RunSeen(job), backup.uid))
