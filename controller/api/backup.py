@@ -270,16 +270,6 @@ class BackupSpec(Model):
         return bool(self.schedule)
 
 
-class Neo4jBackup(Model):
-    """Backs up Neo4j Enterprise: a whole cluster, a standalone server or one database, once or on a
-    schedule, into S3, GCS, Azure Blob Storage or a PersistentVolumeClaim."""
-
-    spec: BackupSpec
-    """What to back up, where to, how, and when."""
-    status: BackupStatus | None = None
-    """What the operator knows about the backup. Written by the operator only."""
-
-
 def parse_spec(raw: bytes) -> BackupSpec:
     """The spec as stored; raises InvalidObject with one line for each problem."""
     try:

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from controller.api.backup import Neo4jBackup
+from controller.api.crds import backup_schema
 from controller.api.model import JsonObject
-from controller.api.schema import schema_of
 from controller.api.status import CONDITION_TYPES
 from controller.api.syntax import RESERVED_ARGUMENTS
 
@@ -24,12 +23,12 @@ def values(schema: JsonObject, wanted: str) -> Iterator[str]:
 
 
 def test_every_field_is_on_the_page() -> None:
-    assert set(values(schema_of(Neo4jBackup, cel=False), "name")) - {"spec"} - CODE == set()
+    assert set(values(backup_schema(cel=False), "name")) - {"spec"} - CODE == set()
 
 
 def test_every_value_of_an_enum_is_on_the_page() -> None:
     modes = {"ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod", "True", "False", "Unknown"}
-    assert set(values(schema_of(Neo4jBackup, cel=False), "enum")) - modes - CODE == set()
+    assert set(values(backup_schema(cel=False), "enum")) - modes - CODE == set()
 
 
 def test_every_condition_and_every_refused_argument_is_on_the_page() -> None:

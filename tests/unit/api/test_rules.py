@@ -14,7 +14,7 @@ from controller.api.schema import schema_of
 from tests.unit.api import cel
 from tests.unit.api.cases import BROKEN, VALID
 
-SCHEMA: JsonObject = schema_of(backup.Neo4jBackup, cel=True)["properties"]["spec"]
+SCHEMA: JsonObject = schema_of(backup.BackupSpec, cel=True)
 
 
 def refusals_by_cel(schema: JsonObject, value: Any) -> Iterator[str]:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 from pydantic import Field
 
-from controller.api.backup import Neo4jBackup
+from controller.api.crds import backup_schema
 from controller.api.model import JsonObject, Model
 from controller.api.schema import NotStructuralError, schema_of
 
-SCHEMA = schema_of(Neo4jBackup, cel=True)
-LEGACY = schema_of(Neo4jBackup, cel=False)
+SCHEMA = backup_schema(cel=True)
+LEGACY = backup_schema(cel=False)
 
 REFERENCE = {
     "spec": "target storage schedule cloud retention options suspend",

@@ -19,7 +19,7 @@ BACKUPS = {
     for item in documents(path)
     if item["kind"] == backup.KIND
 }
-SCHEMA = schema_of(backup.Neo4jBackup, cel=True)["properties"]["spec"]
+SCHEMA = schema_of(backup.BackupSpec, cel=True)
 
 
 def unknown_fields(schema: JsonObject, value: object, path: str = "spec") -> list[str]:
