@@ -1,4 +1,4 @@
-"""The Neo4jBackup custom resource, v1alpha1: every field, default and enum of the reference.
+"""The spec of the Neo4jBackup custom resource, v1alpha1: every field, default and enum of the reference.
 
 Guarantee: a spec that parses is coherent (the rules between fields hold) and safe to put into names,
 paths and argument lists. What the API server checks by CEL is checked here with the same message, for
@@ -17,7 +17,6 @@ from pydantic import Field, ValidationError
 
 from controller.api import syntax
 from controller.api.model import InvalidObject, Model, Rule, problems_of, text_rule
-from controller.api.status import BackupStatus
 from controller.api.storage import (
     CLOUDS_AGREE,
     PROVIDER_MATCHES,
@@ -280,14 +279,6 @@ def parse_spec(raw: bytes) -> BackupSpec:
     if problem:
         raise InvalidObject((f"spec.schedule: {problem}",))
     return spec
-
-
-def parse_status(raw: bytes) -> BackupStatus:
-    """The status as stored. A status that cannot be read counts as none: it is derived data."""
-    try:
-        return BackupStatus.model_validate_json(raw or b"{}")
-    except ValidationError:
-        return BackupStatus()
 
 
 def _is_duration(text: str) -> bool:

@@ -42,7 +42,7 @@ class BackupMeta(Identity, frozen=True, gc=False, kw_only=True, rename="camel"):
 
 
 class Neo4jBackup(Entity, frozen=True, gc=False, kw_only=True, rename="camel"):
-    """The custom resource; ``parse_spec`` and ``parse_status`` of ``api.backup`` read the two parts.
+    """The custom resource; ``backup.parse_spec`` and ``status.parse_status`` read the two parts.
 
     They stay text because one object with a bad spec must not stop the list that it is part of.
     """

@@ -12,29 +12,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from msgspec import Meta
 
-from controller.api.model import JsonObject, Model, Time
+from controller.api.parts import Int64, Part, Time
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
 
-class Condition(Model):
+class Condition(Part, frozen=True, gc=False, kw_only=True):
     """One aspect of the state of the resource, in the shape that all of Kubernetes uses."""
 
-    type: str = Field(max_length=316)
+    type: Annotated[str, Meta(max_length=316)]
     """Type of the condition in CamelCase; the key of the list."""
     status: ConditionStatus
     """True, False, or Unknown when the operator could not look."""
-    observed_generation: int | None = Field(default=None, json_schema_extra={"format": "int64"})
+    observed_generation: Int64 | None = None
     """The metadata.generation that the condition was computed from."""
     last_transition_time: Time
     """When status last changed from one value to another."""
-    reason: str = Field(min_length=1, max_length=1024)
+    reason: Annotated[str, Meta(min_length=1, max_length=1024)]
     """One CamelCase word for programs."""
-    message: str = Field(max_length=32768)
+    message: Annotated[str, Meta(max_length=32768)]
     """One sentence for people: what is so and, when something is wrong, what to do."""
 
 
@@ -70,7 +70,12 @@ class ConditionSet:
         return found is not None and found.status == "True"
 
     def with_verdict(self, verdict: Verdict, generation: int, now: datetime) -> ConditionSet:
-        """The set after ``verdict``, which was computed from ``generation`` at ``now``."""
+        """The set after ``verdict``, which was computed from ``generation`` at ``now``.
+
+        ValueError for a verdict without a reason, which no API server takes.
+        """
+        if not verdict.reason:
+            raise ValueError(f"the condition {verdict.type} has no reason")
         before = self.get(verdict.type)
         flipped = before is None or before.status != verdict.status
         after = Condition(
@@ -93,7 +98,7 @@ class ConditionSet:
     def __iter__(self) -> Iterator[Condition]:
         return iter(self.items)
 
-    def as_dicts(self) -> list[JsonObject]:
+    def as_dicts(self) -> list[dict[str, Any]]:
         """What ``status.conditions`` holds."""
         return [item.as_dict() for item in self.items]
 

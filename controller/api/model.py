@@ -13,10 +13,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from controller.api import syntax
@@ -34,14 +33,6 @@ class Rule(Generic[M_contra]):
     cel: str
     message: str
     holds: Callable[[M_contra], bool]
-
-
-def rfc3339(moment: datetime) -> str:
-    """Kubernetes' own precision: seconds, UTC, ``Z``."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 
 
 class Model(BaseModel):
@@ -67,12 +58,9 @@ class Model(BaseModel):
             raise ValueError("; ".join(broken))
         return self
 
-    def as_dict(self, only: set[str] | None = None) -> JsonObject:
-        """JSON names and types, absent fields and empty lists left out, as in a Kubernetes object.
-
-        With ``only``, of the fields with these Python names.
-        """
-        content = self.model_dump(mode="json", by_alias=True, exclude_none=True, include=only)
+    def as_dict(self) -> JsonObject:
+        """JSON names and types, absent fields and empty lists left out, as in a Kubernetes object."""
+        content = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         dumped: JsonObject = _pruned(content)
         return dumped
 

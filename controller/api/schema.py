@@ -15,7 +15,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from controller.api import partschema
 from controller.api.model import JsonObject, Model
+from controller.api.parts import Part
 
 _KEPT = (
     "type",
@@ -45,6 +47,11 @@ def schema_of(model: type[Model], *, cel: bool) -> JsonObject:
     raw: JsonObject = model.model_json_schema(by_alias=True, mode="validation")
     rules = _rules_by_title(model) if cel else {}
     return _Converter(raw.get("$defs", {}), rules).convert(raw, ())
+
+
+def schema_of_part(part: type[Part]) -> JsonObject:
+    """The schema of a part of a status."""
+    return _Converter({}, {}).convert(partschema.json_schema(part), ())
 
 
 def _rules_by_title(root: type[Model]) -> dict[str, list[JsonObject]]:

@@ -10,16 +10,13 @@ Non-guarantee: the history here is bounded; the repository keeps all runs.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic.config import JsonDict
+import msgspec
+from msgspec import Meta
 
 from controller.api.conditions import Condition, ConditionSet
-from controller.api.model import Model, Time
-
-INT32: JsonDict = {"format": "int32"}
-INT64: JsonDict = {"format": "int64"}
+from controller.api.parts import Int32, Int64, Part, Time
 
 CONDITION_TYPES = (
     "Ready",
@@ -30,7 +27,9 @@ CONDITION_TYPES = (
     "SpecEnforced",
     "Verified",
 )
-HISTORY_LIMIT = 20
+MAP_BY_TYPE = Meta(
+    extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+)
 
 
 class Phase(StrEnum):
@@ -48,7 +47,7 @@ RunStatus = Literal["Running", "Completed", "Failed"]
 RunOutcome = Literal["Succeeded", "SucceededWithWarnings", "PartiallySucceeded", "Failed"]
 
 
-class BackupStats(Model):
+class BackupStats(Part, frozen=True, gc=False, kw_only=True):
     """Statistics of one backup."""
 
     size: str | None = None
@@ -57,11 +56,11 @@ class BackupStats(Model):
     """Duration of the run, e.g. 1m30s."""
     throughput: str | None = None
     """Bytes stored in each second of the run, e.g. 85.2Mi/s."""
-    file_count: int | None = Field(default=None, json_schema_extra=INT32)
+    file_count: Int32 | None = None
     """Number of artifacts of the run."""
 
 
-class RunArtifact(Model):
+class RunArtifact(Part, frozen=True, gc=False, kw_only=True):
     """One artifact of a run: one file for one database."""
 
     database: str
@@ -70,7 +69,7 @@ class RunArtifact(Model):
     """Path of the file below the repository of this backup."""
     type: str | None = None
     """FULL or DIFF."""
-    bytes: int | None = Field(default=None, json_schema_extra=INT64)
+    bytes: Int64 | None = None
     """Size of the stored file in bytes."""
     sha256: str | None = None
     """SHA-256 of the stored file."""
@@ -80,7 +79,7 @@ class RunArtifact(Model):
     """Role of that server for this database: primary or secondary."""
 
 
-class BackupRun(Model):
+class BackupRun(Part, frozen=True, gc=False, kw_only=True):
     """One execution of the backup."""
 
     start_time: Time
@@ -93,7 +92,7 @@ class BackupRun(Model):
     """Why the run failed, or which databases are missing, in one line."""
     stats: BackupStats | None = None
     """Statistics of this run."""
-    run_id: str | None = Field(default=None, alias="runID")
+    run_id: str | None = msgspec.field(default=None, name="runID")
     """Identity of the run; the manifest in the repository has the same."""
     type: str | None = None
     """What was asked for or, once it is known, what was made: FULL, DIFF or AUTO."""
@@ -120,24 +119,24 @@ class BackupRun(Model):
     """What went otherwise than it should without making the backup bad."""
 
 
-class BackupProgress(Model):
+class BackupProgress(Part, frozen=True, gc=False, kw_only=True):
     """How far the current run is."""
 
-    run_id: str | None = Field(default=None, alias="runID")
+    run_id: str | None = msgspec.field(default=None, name="runID")
     """Identity of the run."""
     phase: str
     """Resolving, Dumping, Uploading, Verifying, Committing or Pruning."""
     database: str | None = None
     """Database that is being worked on."""
-    databases_done: int | None = Field(default=None, json_schema_extra=INT32)
+    databases_done: Int32 | None = None
     """Databases that are finished."""
-    databases_total: int | None = Field(default=None, json_schema_extra=INT32)
+    databases_total: Int32 | None = None
     """Databases of this run."""
-    bytes_done: int | None = Field(default=None, json_schema_extra=INT64)
+    bytes_done: Int64 | None = None
     """Bytes moved in this phase."""
-    bytes_total: int | None = Field(default=None, json_schema_extra=INT64)
+    bytes_total: Int64 | None = None
     """Bytes to move in this phase, when known."""
-    percent: int | None = Field(default=None, ge=0, le=100, json_schema_extra=INT32)
+    percent: Annotated[Int32, Meta(ge=0, le=100)] | None = None
     """Share that is done, when known."""
     throughput: str | None = None
     """Current speed, e.g. 85.2Mi/s."""
@@ -149,26 +148,23 @@ class BackupProgress(Model):
     """When this was last heard of."""
 
 
-class SidecarRecord(Model):
+class SidecarRecord(Part, frozen=True, gc=False, kw_only=True):
     """How often the sidecar was put into one StatefulSet, so that nobody is fought over it."""
 
     stateful_set: str
     """Name of the StatefulSet."""
     hash: str
     """Which sidecar: another one starts counting anew."""
-    patches: int = Field(json_schema_extra=INT32)
+    patches: Int32
     """How often this sidecar was put in."""
     request: str
     """Generation and value of run-now that it was put in for; a new one starts counting anew."""
 
 
-class BackupStatus(Model):
+class BackupStatus(Part, frozen=True, gc=False, kw_only=True):
     """What the operator knows about the backup. Written by the operator only."""
 
-    conditions: tuple[Condition, ...] = Field(
-        default=(),
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-    )
+    conditions: Annotated[tuple[Condition, ...], MAP_BY_TYPE] = ()
     """Ready, JobCreated, StorageReady, TargetReady and SidecarReady, each with its reason."""
     phase: Phase | None = None
     """Current phase of the backup."""
@@ -184,7 +180,7 @@ class BackupStatus(Model):
     """Statistics of the latest successful backup."""
     history: tuple[BackupRun, ...] = ()
     """The last runs, newest first; the repository keeps all of them."""
-    observed_generation: int | None = Field(default=None, json_schema_extra=INT64)
+    observed_generation: Int64 | None = None
     """The metadata.generation that this status was computed from."""
     progress: BackupProgress | None = None
     """How far the current run is; absent when none is running."""
@@ -198,3 +194,15 @@ class BackupStatus(Model):
     def condition_set(self) -> ConditionSet:
         """The conditions as a value that verdicts can be applied to."""
         return ConditionSet.read(CONDITION_TYPES, self.conditions)
+
+
+_DECODER = msgspec.json.Decoder(BackupStatus)
+
+
+def parse_status(raw: bytes) -> BackupStatus:
+    """The status as stored. A status that cannot be read counts as none: it is derived data."""
+    try:
+        return _DECODER.decode(raw or b"{}")
+    # msgspec lets the last two through: text that is no UTF-8, and nesting that is too deep for the stack.
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return BackupStatus()

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from controller.api.status import BackupProgress, BackupRun, BackupStats, RunArtifact, RunStatus
 from controller.plan import text
 from controller.plan.runs import Run
@@ -66,7 +68,7 @@ def _restored(one: EarlierRun, told: RunResult, known: BackupRun | None) -> Back
         completion_time=one.finished.replace(microsecond=0),
         status="Completed" if is_good else "Failed",
         error=None if is_good else "some databases were not saved; its manifest names them",
-        runID=one.run_id,
+        run_id=one.run_id,
         outcome=one.outcome.value,
         type=one.type or None,
         repository=told.repository or None,
@@ -91,13 +93,8 @@ def is_recorded(history: Sequence[BackupRun], run: Run) -> bool:
 
 def _vanished(entry: BackupRun, now: datetime) -> BackupRun:
     lost = "its Job disappeared before the result was read; the repository's runs/ tells what became of it"
-    return entry.model_copy(
-        update={
-            "status": "Failed",
-            "error": lost,
-            "outcome": "Failed",
-            "completion_time": now.replace(microsecond=0),
-        }
+    return replace(
+        entry, status="Failed", error=lost, outcome="Failed", completion_time=now.replace(microsecond=0)
     )
 
 
@@ -110,10 +107,10 @@ def entry_of(run: Run) -> BackupRun:
         completion_time=None if run.is_active else run.finished,
         status=status,
         error=run.cause.message if run.cause and run.state == "Failed" else None,
-        runID=run.job.uid,
+        run_id=run.job.uid,
         outcome="Failed" if run.state == "Failed" else "Succeeded" if run.state == "Completed" else None,
     )
-    return entry if result is None or run.is_active else entry.model_copy(update=_told(result))
+    return entry if result is None or run.is_active else replace(entry, **_told(result))
 
 
 def _told(result: RunResult) -> dict[str, object]:
@@ -171,7 +168,7 @@ def progress_of(progress: Progress, before: BackupProgress | None, now: datetime
     """The runner's words as status; ``updated`` moves only when they changed."""
     total = progress.bytes_total
     fresh = BackupProgress(
-        runID=progress.run_id or None,
+        run_id=progress.run_id or None,
         phase=progress.phase,
         database=progress.database or None,
         databases_done=progress.databases_done,
@@ -184,5 +181,5 @@ def progress_of(progress: Progress, before: BackupProgress | None, now: datetime
         message=text.one_line(progress.message) or None,
         updated=now.replace(microsecond=0),
     )
-    same = before is not None and before.model_copy(update={"updated": fresh.updated}) == fresh
+    same = before is not None and replace(before, updated=fresh.updated) == fresh
     return before if same and before is not None else fresh

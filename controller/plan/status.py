@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from controller.api.backup import BackupSpec
 from controller.api.conditions import ConditionSet, Verdict
 from controller.api.status import BackupProgress, BackupRun, BackupStatus, Phase
@@ -274,7 +276,7 @@ def _progress(before: BackupProgress | None, active: Run | None, now: datetime) 
     if active.progress is None:
         return before if same_run else None
     progress = history.progress_of(active.progress, before, now)
-    return progress if progress.run_id else progress.model_copy(update={"run_id": active.job.uid})
+    return progress if progress.run_id else replace(progress, run_id=active.job.uid)
 
 
 def events(before: BackupStatus, after: BackupStatus) -> tuple[EmitEvent, ...]:

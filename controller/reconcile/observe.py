@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import TypeVar
 
 from controller.api import cached, objects, targets
-from controller.api.backup import ALLOW_FROM_ANNOTATION, BackupSpec, parse_spec, parse_status
+from controller.api.backup import ALLOW_FROM_ANNOTATION, BackupSpec, parse_spec
 from controller.api.model import InvalidObject
-from controller.api.status import BackupRun
+from controller.api.status import BackupRun, parse_status
 from controller.kube.client import Client
 from controller.kube.errors import KubeError
 from controller.kube.resource import EVENTS, PODS

@@ -6,12 +6,18 @@ else's newer write is never overwritten (Conflict). Non-guarantee: lists are rep
 
 from __future__ import annotations
 
+from msgspec.structs import astuple
+
 from controller.api.cached import Neo4jBackup
 from controller.api.model import JsonObject
+from controller.api.parts import as_json
 from controller.api.status import BackupStatus
 from controller.kube.client import Client
 from controller.kube.objects import Written
 from controller.plan import kinds
+
+_NAMES = BackupStatus.__struct_encode_fields__
+_NOTHING = (None, ())
 
 
 async def write_status(
@@ -31,8 +37,15 @@ async def write_status(
 def changes(before: BackupStatus, after: BackupStatus) -> JsonObject:
     """The merge patch that makes ``after`` of ``before``; empty when the API server would see no change."""
     # Only what differs is turned into JSON: a history of twenty runs costs more than the request.
-    names = {name for name in BackupStatus.model_fields if getattr(before, name) != getattr(after, name)}
-    return difference(before.as_dict(names), after.as_dict(names)) if names else {}
+    old: JsonObject = {}
+    new: JsonObject = {}
+    for name, was, now in zip(_NAMES, astuple(before), astuple(after), strict=True):
+        if was is not now and was != now:
+            if was not in _NOTHING:
+                old[name] = was
+            if now not in _NOTHING:
+                new[name] = now
+    return difference(*as_json((old, new))) if old or new else {}
 
 
 def difference(before: JsonObject, after: JsonObject) -> JsonObject:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 
 import anyio
+from msgspec.structs import replace
 
 from controller.api.cached import Neo4jBackup
 from controller.kube.client import Client
@@ -87,15 +88,14 @@ class Peer:
 
 def writing(client: Client, get: Callable[[str, str], Neo4jBackup | None]) -> Reconcile[Key]:
     """The phase ``Completed``, written as the operator writes a status."""
-    from controller.api.backup import parse_status
-    from controller.api.status import Phase
+    from controller.api.status import Phase, parse_status
     from controller.reconcile.statuses import write_status
 
     async def reconcile(key: Key) -> Done:
         backup = get(*key)
         if backup is not None:
-            before = parse_status(bytes(backup.status))
-            await write_status(client, backup, before, before.model_copy(update={"phase": Phase.COMPLETED}))
+            before = parse_status(backup.status)
+            await write_status(client, backup, before, replace(before, phase=Phase.COMPLETED))
         return Done()
 
     return reconcile

@@ -439,7 +439,7 @@ class World:
         raise AssertionError(f"not at rest after {rounds} rounds: {planned.reason}; {planned.changes}")
 
     def snapshot(self) -> object:
-        progress = self.status.model_copy(update={"next_run_time": None, "conditions": ()})
+        progress = msgspec.structs.replace(self.status, next_run_time=None, conditions=())
         return copy.deepcopy(self.stored), progress, [*self.finalizers]
 
 

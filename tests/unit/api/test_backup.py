@@ -8,8 +8,7 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from controller.api.backup import BackupSpec, parse_spec, parse_status
-from controller.api.status import BackupStatus, Phase
+from controller.api.backup import BackupSpec, parse_spec
 from tests.unit.api.cases import CLOUD, Spec, options, pvc, s3, spec
 
 
@@ -95,26 +94,3 @@ def test_a_field_of_a_later_version_is_ignored() -> None:
 def test_a_spec_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         parsed(spec()).suspend = True
-
-
-def test_a_status_survives_the_way_to_the_server_and_back() -> None:
-    status = BackupStatus.model_validate(
-        {
-            "phase": "Completed",
-            "lastRunTime": "2026-01-02T03:04:05Z",
-            "history": [{"startTime": "2026-01-02T03:04:05Z", "status": "Completed", "runID": "r1"}],
-            "stats": {"size": "1Gi", "fileCount": 2},
-        }
-    )
-    written = status.as_dict()
-    assert written["lastRunTime"] == "2026-01-02T03:04:05Z"
-    assert written["history"] == [
-        {"startTime": "2026-01-02T03:04:05Z", "status": "Completed", "runID": "r1"},
-    ]
-    assert parse_status(json.dumps(written).encode()) == status
-    assert status.phase is Phase.COMPLETED
-
-
-@pytest.mark.parametrize("raw", [b"", b"{}", b'{"phase": "Nonsense"}', b"[]"])
-def test_a_status_that_cannot_be_read_counts_as_none(raw: bytes) -> None:
-    assert parse_status(raw) == BackupStatus()

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from controller.api.conditions import ConditionSet, ConditionStatus, Verdict
 
@@ -93,5 +92,5 @@ def test_as_written_to_the_server() -> None:
 
 
 def test_a_condition_without_a_reason_is_refused() -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValueError, match="Ready has no reason"):
         EMPTY.with_verdict(Verdict("Ready", "True", "", "x"), 1, NOW)

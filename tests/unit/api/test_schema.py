@@ -9,7 +9,8 @@ from pydantic import Field
 
 from controller.api.crds import backup_schema
 from controller.api.model import JsonObject, Model
-from controller.api.schema import NotStructuralError, schema_of
+from controller.api.parts import Part
+from controller.api.schema import NotStructuralError, schema_of, schema_of_part
 
 SCHEMA = backup_schema(cel=True)
 LEGACY = backup_schema(cel=False)
@@ -182,3 +183,67 @@ class Free(Model):
 def test_what_a_definition_cannot_say_is_refused(model: type[Model]) -> None:
     with pytest.raises(NotStructuralError):
         schema_of(model, cel=True)
+
+
+class EitherPart(Part, frozen=True, gc=False, kw_only=True):
+    """Holds one of two."""
+
+    value: int | str = 1
+    """Either."""
+
+
+class FreePart(Part, frozen=True, gc=False, kw_only=True):
+    """Holds anything."""
+
+    value: dict[str, str] | None = None
+    """Anything."""
+
+
+class ListPart(Part, frozen=True, gc=False, kw_only=True):
+    """Holds what can be changed."""
+
+    value: list[str]
+    """Not frozen."""
+
+
+@pytest.mark.parametrize("part", [EitherPart, FreePart, ListPart])
+def test_what_a_definition_cannot_say_is_refused_in_a_status(part: type[Part]) -> None:
+    with pytest.raises(TypeError, match="a part of a status cannot hold"):
+        schema_of_part(part)
+
+
+class Explained(Part, frozen=True, gc=False, kw_only=True):
+    """Holds
+
+    two."""
+
+    LIMIT = 3
+    """No field."""
+    first_one: str | None = None
+    """What it is,
+    in two lines."""
+    second: bool
+    """What it is."""
+
+
+def test_a_part_is_explained_by_the_strings_under_its_fields() -> None:
+    assert schema_of_part(Explained) == {
+        "type": "object",
+        "description": "Holds two.",
+        "properties": {
+            "firstOne": {"type": "string", "description": "What it is, in two lines."},
+            "second": {"type": "boolean", "description": "What it is."},
+        },
+        "required": ["second"],
+    }
+
+
+class Unexplained(Part, frozen=True, gc=False, kw_only=True):
+    """Says nothing of its field."""
+
+    first: str | None = None
+
+
+def test_a_field_that_nothing_explains_is_refused() -> None:
+    with pytest.raises(KeyError, match="first"):
+        schema_of_part(Unexplained)

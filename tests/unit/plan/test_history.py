@@ -65,7 +65,7 @@ def test_what_a_status_knows_already_is_left_as_it_is() -> None:
         start_time=NOW - DAY,
         status="Failed",
         error="it knows better",
-        runID="run-1",
+        run_id="run-1",
         manifest="runs/run-1.json",
     )
     found = merged(a_run(earlier(1)), known)
@@ -73,7 +73,7 @@ def test_what_a_status_knows_already_is_left_as_it_is() -> None:
 
 
 def test_a_run_that_was_called_failed_for_want_of_a_result_is_what_the_repository_says() -> None:
-    known = BackupRun(start_time=NOW - DAY, status="Failed", error="its Job disappeared", runID="run-1")
+    known = BackupRun(start_time=NOW - DAY, status="Failed", error="its Job disappeared", run_id="run-1")
     found = merged(a_run(earlier(1)), known)
     (one,) = (entry for entry in found if entry.run_id == "run-1")
     assert (one.status, one.outcome, one.error) == ("Completed", "Succeeded", None)

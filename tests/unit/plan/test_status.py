@@ -302,7 +302,7 @@ def test_a_failure_is_a_warning_event() -> None:
 
 def test_history_keeps_the_last_ten() -> None:
     before = [
-        BackupRun(runID=f"r{number}", start_time=START + timedelta(hours=number), status="Completed")
+        BackupRun(run_id=f"r{number}", start_time=START + timedelta(hours=number), status="Completed")
         for number in range(14)
     ]
     kept = history.merged(before, (), START)
