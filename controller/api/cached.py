@@ -63,20 +63,15 @@ class Neo4jBackup(Entity, frozen=True, gc=False, kw_only=True, rename="camel"):
         return len(self.kept_status) == 0
 
     @property
-    def texts(self) -> tuple[bytes, bytes]:
-        """Spec and status, JSON texts."""
-        kept = bytes(self.kept_spec)
-        return packed.unpack(kept) if self.is_packed else (kept, bytes(self.kept_status))
-
-    @property
     def spec(self) -> bytes:
         """JSON text."""
-        return self.texts[0]
+        kept = bytes(self.kept_spec)
+        return packed.unpack(kept)[0] if self.is_packed else kept
 
     @property
     def status(self) -> bytes:
         """JSON text."""
-        return self.texts[1]
+        return packed.unpack(bytes(self.kept_spec))[1] if self.is_packed else bytes(self.kept_status)
 
     def says_the_same(self, other: Neo4jBackup) -> bool:
         """Whether both texts are the same for certain, without reading what is packed."""
@@ -94,20 +89,19 @@ class Keeper:
     def __init__(self, limit: int = LOOSE_BYTES) -> None:
         self._limit = limit
         self._loose: OrderedDict[str, Neo4jBackup] = OrderedDict()
-        """By uid, the one that changed longest ago first. One that is gone leaves like all others."""
+        """By uid, the one that is loose for longest first. One that is gone leaves like all others."""
         self.loose_bytes = 0
 
     def listed(self, item: Neo4jBackup, known: Neo4jBackup | None) -> None:
         """Packed, in the same bytes as ``known`` when that says the same."""
-        if not item.is_packed:
-            _pack(item, bytes(known.kept_spec) if known is not None and known.is_packed else b"")
+        _pack(item, bytes(known.kept_spec) if known is not None and known.is_packed else b"")
 
     def changed(self, item: Neo4jBackup, known: Neo4jBackup | None) -> None:
         """As it is for now, detached from what it came in."""
         spec, status, uid = bytes(item.kept_spec), bytes(item.kept_status), item.metadata.uid
         _set(item, "kept_spec", spec)
         _set(item, "kept_status", status)
-        before = self._loose.pop(uid, None)
+        before = self._loose.get(uid)
         if before is not None:
             self.loose_bytes -= len(before.kept_spec) + len(before.kept_status)
         self._loose[uid] = item

@@ -187,7 +187,7 @@ class Informer(Generic[T]):
         self._meter.lists.inc()
         for told, delta in enumerate(deltas, 1):
             for handler in handlers:
-                self._tell(handler, *delta)
+                self._tell(handler, delta.old, delta.new)
             if told % SLICE == 0:
                 await anyio.lowlevel.checkpoint()
         self._announce()
@@ -298,9 +298,9 @@ class Informer(Generic[T]):
 
     def _apply(self, type_: str, item: T) -> None:
         deltas = self._writer.remove(item) if type_ == "DELETED" else self._writer.put(item)
-        for old, new in deltas:
+        for delta in deltas:
             for handler in self._handlers:
-                self._tell(handler, old, new)
+                self._tell(handler, delta.old, delta.new)
 
     def _objects(self, raws: Iterable[msgspec.Raw]) -> Iterable[T]:
         for raw in raws:

@@ -14,7 +14,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
+
+import msgspec
 
 from controller.kube.objects import AsItIs, Keeper, Object
 from controller.kube.versions import is_at_least
@@ -47,7 +49,7 @@ class Indexes(Generic[T]):
         return Indexes(tuple(functions), lambda item: [tuple(function(item)) for function in every])
 
 
-class Delta(NamedTuple, Generic[T]):
+class Delta(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """One change of one object: ``(None, new)`` added, ``(old, new)`` changed, ``(old, None)`` gone."""
 
     old: T | None
@@ -166,7 +168,7 @@ class StoreWriter(Generic[T]):
             return []
         self._keeper.changed(item, old)
         if content.rows:
-            content.index(old, item, namespace, name)
+            content.index(old, item, (namespace, name))
         space[name] = item
         return [Delta(old, None), Delta(None, item)] if is_namesake else [Delta(old, item)]
 
@@ -223,13 +225,15 @@ def _difference(before: _Content[T], after: _Content[T]) -> Iterator[Delta[T]]:
 class _Content(Generic[T]):
     """The maps that change together. No table over all keys: it would cost 150 bytes an object."""
 
-    __slots__ = ("indexes", "rows", "size", "spaces")
+    __slots__ = ("indexes", "nowhere", "rows", "size", "spaces")
 
     def __init__(self, indexes: Indexes[T]) -> None:
         self.indexes = indexes
         self.size = 0
         self.spaces: dict[str, dict[str, T]] = {}
         self.rows: dict[str, _Rows] = {name: {} for name in indexes.names}
+        self.nowhere: Sequence[Values] = [()] * len(indexes.names)
+        """The values of an object that is not there."""
 
     def __iter__(self) -> Iterator[T]:
         return itertools.chain.from_iterable(map(dict.values, self.spaces.values()))
@@ -244,11 +248,11 @@ class _Content(Generic[T]):
         return [self.spaces[namespace][name] for namespace, name in keys]
 
     def put(self, item: T) -> None:
-        namespace, name = key_of(item)
+        namespace, name = key = key_of(item)
         space = self.spaces.get(namespace)
         old = None if space is None else space.get(name)
         if self.rows:
-            self.index(old, item, namespace, name)
+            self.index(old, item, key)
         if space is None:
             space = self.spaces[namespace] = {}
         space[name] = item
@@ -267,14 +271,14 @@ class _Content(Generic[T]):
             del self.spaces[namespace]
         self.size -= 1
 
-    def index(self, old: T | None, new: T, namespace: str, name: str) -> None:
+    def index(self, old: T | None, new: T, key: Key) -> None:
         """``new`` is found under its own values, and no longer under those of ``old``."""
         if old is not None and self.indexes.alike(old, new):
             return
         # Computed before anything is touched: an index function that raises leaves all as it was.
-        after, key = self.indexes.values(new), (namespace, name)
-        before = self.indexes.values(old) if old is not None else _NOWHERE
-        for rows, gone, come in zip(self.rows.values(), before, after, strict=False):
+        after = self.indexes.values(new)
+        before = self.nowhere if old is None else self.indexes.values(old)
+        for rows, gone, come in zip(self.rows.values(), before, after, strict=True):
             if gone != come:
                 for value in gone:
                     _leave(rows, value, key)
@@ -286,9 +290,6 @@ class _Content(Generic[T]):
 
 _Rows = dict[Hashable, Key | dict[Key, None]]
 """The keys by value: a key alone is not worth a dict, which would be a tenth of an object's memory."""
-
-
-_NOWHERE: Iterable[Values] = itertools.repeat(())
 
 
 def _enter(rows: _Rows, value: Hashable, row: Key | dict[Key, None], key: Key) -> None:

@@ -16,9 +16,7 @@ def is_at_least(version: str, other: str) -> bool | None:
     """Whether ``version`` is ``other`` or newer; None when one of them cannot be compared."""
     # Inline and not is_version(), twice a call and twice an event: this is the store's busiest line.
     both = version + other
-    if not (both.isdecimal() and both.isascii() and version and other):
-        return None
-    if version[0] == "0" or other[0] == "0":
+    if not (version[:1] > "0" < other[:1] and both.isdecimal() and both.isascii()):
         return None
     # Longer decimal numbers without leading zeros are greater: no conversion, whatever the size.
     longer = len(version) - len(other)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from controller.api.cached import Neo4jBackup
+from controller.api.cached import BackupMeta, Neo4jBackup
 from controller.kube.store import Indexes, Values
 from controller.resources import names
 
@@ -30,12 +30,12 @@ class _Outline(msgspec.Struct, frozen=True, gc=False):
     target: _Place = _Place()
     storage: _Storage = _Storage()
 
-    def namespace(self, backup: Neo4jBackup) -> str:
-        return self.target.namespace or backup.namespace
+    def namespace(self, metadata: BackupMeta) -> str:
+        return self.target.namespace or metadata.namespace
 
-    def claim(self, backup: Neo4jBackup) -> str:
+    def claim(self, metadata: BackupMeta) -> str:
         pvc = self.storage.pvc
-        return "" if pvc is None else pvc.name or names.claim(backup.name)
+        return "" if pvc is None else pvc.name or names.claim(metadata.name)
 
 
 _OUTLINE = msgspec.json.Decoder(_Outline)
@@ -55,26 +55,31 @@ def is_asked_anew(old: Neo4jBackup, new: Neo4jBackup) -> bool:
 
 def target_namespace_of(backup: Neo4jBackup) -> str:
     """The namespace of the target."""
-    return _outline(backup).namespace(backup)
+    return _outline(backup).namespace(backup.metadata)
 
 
 def claim_of(backup: Neo4jBackup) -> str:
     """The claim that the backups go to; empty for other storage."""
-    return _outline(backup).claim(backup)
+    return _outline(backup).claim(backup.metadata)
 
 
 def _outline(backup: Neo4jBackup) -> _Outline:
     """Where a spec points to, even when it is otherwise invalid."""
     try:
-        return _OUTLINE.decode(backup.spec)
+        # The text itself where it is not packed yet, as in every list: a copy would cost as much as reading.
+        return _OUTLINE.decode(backup.spec if backup.is_packed else backup.kept_spec)
     except msgspec.MsgspecError:
         return _Outline()
 
 
 def _values(backup: Neo4jBackup) -> tuple[Values, Values, Values]:
-    outline = _outline(backup)
-    claim = outline.claim(backup)
-    return (backup.uid,), (outline.namespace(backup),), ((backup.namespace, claim),) if claim else ()
+    outline, metadata = _outline(backup), backup.metadata
+    claim = outline.claim(metadata)
+    return (
+        (metadata.uid,),
+        (outline.namespace(metadata),),
+        ((metadata.namespace, claim),) if claim else (),
+    )
 
 
 def _alike(old: Neo4jBackup, new: Neo4jBackup) -> bool:

@@ -30,7 +30,8 @@ class StoreAgainstDict(RuleBasedStateMachine):
         return thing(name, str(self.version), uid=uid, color=color)
 
     def replay(self, deltas: list[Delta[Thing]]) -> None:
-        for old, new in deltas:
+        for delta in deltas:
+            old, new = delta.old, delta.new
             if old is None:
                 assert new is not None
                 assert new.name not in self.replayed, "added twice"
@@ -82,10 +83,11 @@ class StoreAgainstDict(RuleBasedStateMachine):
         self.version += 1
         deltas = self.writer.replace(items, str(self.version))
         self.model = {item.name: item for item in items}
-        kinds = [new is not None for _, new in deltas]
+        kinds = [delta.new is not None for delta in deltas]
         assert kinds == sorted(kinds), "deletions come first"
-        assert {old.name for old, new in deltas if old and not new} >= before.keys() - self.model.keys()
-        touched = {(old or new).name for old, new in deltas if old or new}  # type: ignore[union-attr]
+        gone = {delta.old.name for delta in deltas if delta.old and not delta.new}
+        assert gone >= before.keys() - self.model.keys()
+        touched = {item.name for delta in deltas if (item := delta.old or delta.new)}
         assert not touched & {name for name, item in self.model.items() if item is before.get(name)}
         self.replay(deltas)
 
