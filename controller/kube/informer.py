@@ -26,7 +26,7 @@ import structlog
 from controller.kube import chance, metrics, watch
 from controller.kube.client import Client, ListMeta, selectors
 from controller.kube.errors import ApiError, Gone, KubeError, NotFound, NotServed, ServerError, status_error
-from controller.kube.lines import LineSplitter
+from controller.kube.lines import LineSplitter, lines_of
 from controller.kube.objects import Keeper, Kept, KubeObject, Object
 from controller.kube.resource import Resource
 from controller.kube.store import Indexes, IndexFunction, Store, StoreWriter
@@ -222,13 +222,13 @@ class Informer(Generic[T]):
                 raise ServerError("the initial events stopped before their end") from None
             if chunk is None:
                 raise ServerError("a watch ended before the end of its initial events")
-            lines = splitter.feed(chunk)
+            lines = lines_of(splitter.feed(chunk))
             for place, line in enumerate(lines, 1):
                 version = self._take_initial(line)
                 if version:
                     self._position = watch.after_initial_events(self._position, version)
                     await self._replace(version)
-                    return self._take_all(lines[place:])
+                    return self._take_all(b"\n".join(lines[place:]))
 
     def _take_initial(self, line: bytes) -> str:
         """One event before the mark; the mark's version, and nothing for all others."""
@@ -260,12 +260,12 @@ class Informer(Generic[T]):
         idle = seconds + watch.IDLE_MARGIN_SECONDS
         return self._client.transport.stream(self._path, query=[*self._selectors, *query], idle_seconds=idle)
 
-    def _take_all(self, lines: Sequence[bytes]) -> int:
-        """The events that arrived together; handlers hear of each at once."""
+    def _take_all(self, text: bytes) -> int:
+        """The events that arrived together, a line each; handlers hear of each at once."""
         taken, version = 0, ""
         try:
-            for line in lines:
-                version = self._take(line)
+            for read in self._read(text):
+                version = self._take(read) if isinstance(read, bytes) else self._apply(read.type, read.object)
                 taken += 1
         finally:
             if taken:
@@ -274,15 +274,20 @@ class Informer(Generic[T]):
                 self._announce()
         return taken
 
+    def _read(self, text: bytes) -> Sequence[_Change[T] | bytes]:
+        """All changes of ``text`` read at once, which saves a call for each; where that fails, its lines."""
+        try:
+            return self._change_decoder.decode_lines(text)
+        except msgspec.MsgspecError:
+            return lines_of(text)
+
     def _take(self, line: bytes) -> str:
-        """One event; returns the version that it moves the position to."""
+        """One event of those that are not all changes; returns the version that it moves the position to."""
         try:
             change = self._change_decoder.decode(line)
         except msgspec.MsgspecError:
             return self._take_odd(_decoded(_EVENT, line))
-        item = change.object
-        self._apply(change.type, item)
-        return item.metadata.resource_version
+        return self._apply(change.type, change.object)
 
     def _take_odd(self, event: _Event[msgspec.Raw]) -> str:
         """An event that is no change of an object, or whose object does not fit."""
@@ -296,11 +301,12 @@ class Informer(Generic[T]):
         self._writer.bookmark(version)
         return version
 
-    def _apply(self, type_: str, item: T) -> None:
+    def _apply(self, type_: str, item: T) -> str:
         deltas = self._writer.remove(item) if type_ == "DELETED" else self._writer.put(item)
         for delta in deltas:
             for handler in self._handlers:
                 self._tell(handler, delta.old, delta.new)
+        return item.metadata.resource_version
 
     def _objects(self, raws: Iterable[msgspec.Raw]) -> Iterable[T]:
         for raw in raws:

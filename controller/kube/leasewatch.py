@@ -19,7 +19,7 @@ import structlog
 from controller.kube import chance
 from controller.kube.backoff import Backoff
 from controller.kube.errors import KubeError, ServerError, status_error
-from controller.kube.lines import LineSplitter
+from controller.kube.lines import LineSplitter, lines_of
 from controller.kube.resource import LEASES
 from controller.kube.transport import Transport
 
@@ -62,7 +62,7 @@ class LeaseWatch:
         splitter = LineSplitter()
         async with self._transport.stream(self._path, query=query, idle_seconds=IDLE_SECONDS) as chunks:
             async for chunk in chunks:
-                for line in splitter.feed(chunk):
+                for line in lines_of(splitter.feed(chunk)):
                     _tell(heard, line)
 
 

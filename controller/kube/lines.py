@@ -6,7 +6,7 @@ its newline is never delivered, because it may be the half of an event.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 
 class LineSplitter:
@@ -17,27 +17,24 @@ class LineSplitter:
     def __init__(self) -> None:
         self._parts: list[bytes] = []
 
-    def feed(self, chunks: Iterable[bytes]) -> list[bytes]:
-        """The lines that ``chunks`` complete, without those that are blank. A newline may be left at the end,
-        where taking it off would copy all of the line, and who reads JSON does not mind it."""
-        lines: list[bytes] = []
-        for chunk in chunks:
-            # API servers write a chunk for each line, so nearly always this is one and nothing waits.
-            if 0 <= chunk.find(b"\n") == len(chunk) - 1 and not self._parts and not chunk.isspace():
-                lines.append(chunk)
-            else:
-                self._cut(chunk, lines)
-        return lines
-
-    def _cut(self, chunk: bytes, lines: list[bytes]) -> None:
-        first, *others = chunk.split(b"\n")
-        self._parts.append(first)
-        if others:
-            *whole, rest = [b"".join(self._parts), *others]
-            lines += [line for line in whole if line and not line.isspace()]
-            self._parts = [rest] if rest else []
+    def feed(self, chunks: Sequence[bytes]) -> bytes:
+        """The lines that ``chunks`` complete, in one text that ends with a newline; empty without any."""
+        # From the end, where API servers nearly always end a line: they write a chunk for each.
+        for place in range(len(chunks) - 1, -1, -1):
+            end = chunks[place].rfind(b"\n") + 1
+            if end:
+                text = b"".join((*self._parts, *chunks[:place], chunks[place][:end]))
+                self._parts = [part for part in (chunks[place][end:], *chunks[place + 1 :]) if part]
+                return text
+        self._parts += chunks
+        return b""
 
     @property
     def pending(self) -> int:
         """Bytes of the line that is not complete yet."""
         return sum(map(len, self._parts))
+
+
+def lines_of(text: bytes) -> list[bytes]:
+    """Each, without the blank ones and without its newline."""
+    return [line for line in text.split(b"\n") if line and not line.isspace()]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from controller.kube.lines import LineSplitter
+from controller.kube.lines import LineSplitter, lines_of
 from controller.kube.store import Delta, StoreWriter
 from tests.unit.kube.things import Thing, thing
 
@@ -118,12 +118,14 @@ class StoreAgainstDict(RuleBasedStateMachine):
 TestStore = StoreAgainstDict.TestCase
 
 
-@given(st.lists(st.binary(max_size=12)), st.lists(st.integers(0, 60)))
-def test_lines_do_not_depend_on_how_they_are_cut(lines: list[bytes], cuts: list[int]) -> None:
+@given(st.lists(st.binary(max_size=12)), st.lists(st.integers(0, 60)), st.integers(1, 4))
+def test_lines_do_not_depend_on_how_they_are_cut(lines: list[bytes], cuts: list[int], together: int) -> None:
     whole = b"".join(line.replace(b"\n", b"") + b"\n" for line in lines)
     places = [0, *sorted(cut for cut in cuts if cut < len(whole)), len(whole)]
-    splitter, found = LineSplitter(), []
-    for start, end in itertools.pairwise(places):
-        found += [line.removesuffix(b"\n") for line in splitter.feed([whole[start:end]])]
-    assert found == [line.replace(b"\n", b"") for line in lines if line.replace(b"\n", b"").strip()]
+    chunks = [whole[start:end] for start, end in itertools.pairwise(places)]
+    splitter = LineSplitter()
+    texts = [splitter.feed(chunks[at : at + together]) for at in range(0, len(chunks), together)]
+    assert b"".join(texts) == whole
+    assert all(text.endswith(b"\n") for text in texts if text)
     assert splitter.pending == 0
+    assert lines_of(whole) == [line.replace(b"\n", b"") for line in lines if line.replace(b"\n", b"").strip()]

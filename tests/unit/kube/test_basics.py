@@ -8,7 +8,7 @@ import pytest
 
 from controller.kube import errors
 from controller.kube.backoff import Backoff
-from controller.kube.lines import LineSplitter
+from controller.kube.lines import LineSplitter, lines_of
 from controller.kube.resource import PODS, Resource
 from controller.kube.versions import is_at_least, is_version
 
@@ -113,11 +113,18 @@ def test_what_is_no_version_cannot_be_compared(text: str) -> None:
 
 def test_lines_are_cut_from_chunks_and_a_half_line_waits() -> None:
     splitter = LineSplitter()
-    assert splitter.feed([b"ab"]) == []
+    assert splitter.feed([b"ab"]) == b""
     assert splitter.pending == 2
-    assert splitter.feed([b"c\n", b"\r\nde\nf"]) == [b"abc", b"de"]
-    assert splitter.feed([b"\n"]) == [b"f"]
+    assert splitter.feed([b"c\n", b"\r\nde\nf"]) == b"abc\n\r\nde\n"
+    assert splitter.feed([b"\n", b"g", b"", b"h"]) == b"f\n"
+    assert splitter.pending == 2
+    assert splitter.feed([]) == b""
+    assert splitter.feed([b"\n"]) == b"gh\n"
     assert splitter.pending == 0
+
+
+def test_blank_lines_are_none() -> None:
+    assert lines_of(b"abc\n\r\n\n  \nde\n") == [b"abc", b"de"]
 
 
 def test_back_off_grows_to_its_cap_and_forgets_after_quiet() -> None:
