@@ -36,7 +36,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Merge patch of a few fields; ``resource_version`` makes it a compare-and-set."""
+    """Merge patch of a few fields; a ``resourceVersion`` in its metadata makes it a compare-and-set."""
 
     resource: Resource
     namespace: str

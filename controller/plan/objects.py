@@ -250,6 +250,7 @@ def schedule(observed: Observed, _now: datetime, draft: Draft) -> Draft:
 
 
 def suspend(resource: Resource, seen: Object, *, suspended: bool, why: str) -> Patch:
-    """Stop or resume the CronJob without touching what it runs."""
-    patch: Document = {"spec": {"suspend": suspended}}
+    """Stop or resume the CronJob without touching what it runs, and only as it was seen: a late word of one
+    who led before would undo the newest wish."""
+    patch: Document = {"metadata": {"resourceVersion": seen.resource_version}, "spec": {"suspend": suspended}}
     return Patch(resource, seen.namespace, seen.name, patch, why)

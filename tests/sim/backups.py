@@ -39,10 +39,13 @@ from tests.sim.widgets import definition
 NAMESPACE = "prod"
 BACKUP_KIND: GroupResource = (kinds.BACKUPS.group, kinds.BACKUPS.plural)
 JOB_KIND: GroupResource = ("batch", "jobs")
+CRON_KIND: GroupResource = ("batch", "cronjobs")
 POD_KIND: GroupResource = ("", "pods")
 SET_KIND: GroupResource = ("apps", "statefulsets")
 CLUSTER = Resource(kinds.BACKUPS.group, kinds.BACKUPS.version, targets.CLUSTER.plural, targets.CLUSTER.kind)
 SERVERS = "graph-server"
+SPOILED = "sometimes"
+"""A retention.maxAge that cannot be used."""
 S3: Obj = {"type": "s3", "bucket": "b", "cloud": {"provider": "aws", "region": "r"}}
 SETTINGS = OperatorSettings(
     image="operator:1",
@@ -119,7 +122,7 @@ class Cluster:
         JOB_KIND,
         POD_KIND,
         SET_KIND,
-        ("batch", "cronjobs"),
+        CRON_KIND,
         ("", "serviceaccounts"),
         ("rbac.authorization.k8s.io", "roles"),
         ("rbac.authorization.k8s.io", "rolebindings"),
@@ -163,7 +166,7 @@ class Cluster:
         names = [f"n{number}" for number in range(self._chance.randint(1, 3))]
         for name in names:
             yield self._chance.uniform(0.0, seconds / 3), f"make {name}"
-        verbs = ("run", "change", "delete", "make", "break", "schedule")
+        verbs = ("run", "change", "delete", "make", "break", "schedule", "suspend", "spoil")
         for _ in range(self._chance.randint(0, 5)):
             verb, name = self._chance.choice(verbs), self._chance.choice(names)
             yield self._chance.uniform(1.0, seconds), f"{verb} {name}"
@@ -188,6 +191,11 @@ class Cluster:
                 self._respec(key, {"retention": retention})
             case "schedule":
                 self._respec(key, {"schedule": f"{self._chance.randint(0, 59)} 3 * * *"})
+            case "suspend":
+                self._respec(key, {"suspend": self._chance.random() < 0.5})
+            case "spoil":
+                # A schedule is stopped while its spec cannot be used.
+                self._respec(key, {"retention": {"maxAge": self._chance.choice((SPOILED, "30d"))}})
             case "delete":
                 self._registry.delete(BACKUP_KIND, NAMESPACE, name)
             case "break":
@@ -322,10 +330,23 @@ class Cluster:
 
     def _unfinished(self, backup: Obj) -> Iterator[str]:
         metadata, status = backup["metadata"], backup.get("status") or {}
-        wanted = "Scheduled" if backup["spec"].get("schedule") else "Completed"
+        wanted = _phase_of(backup["spec"])
         if metadata.get("deletionTimestamp"):
             yield f"{metadata['name']} is still being deleted"
         elif status.get("observedGeneration") != metadata["generation"]:
             yield f"{metadata['name']} has seen generation {status.get('observedGeneration')}"
         elif status.get("phase") != wanted and not (self._broken and status.get("phase") == "Failed"):
             yield f"{metadata['name']} is {status.get('phase')}, not {wanted}: {status.get('message')}"
+        for cron in self._registry.list(CRON_KIND)[0]:
+            is_its_own = cron["metadata"]["ownerReferences"][0]["uid"] == metadata["uid"]
+            if is_its_own and cron["spec"]["suspend"] != (wanted != "Scheduled"):
+                yield f"{metadata['name']} is {wanted}, and suspend of its CronJob {cron['spec']['suspend']}"
+
+
+def _phase_of(spec: Obj) -> str:
+    """What a backup comes to."""
+    if (spec.get("retention") or {}).get("maxAge") == SPOILED:
+        return "Failed"
+    if spec.get("schedule"):
+        return "Suspended" if spec.get("suspend") else "Scheduled"
+    return "Completed"

@@ -10,7 +10,7 @@ import pytest
 from controller.api.status import Phase
 from controller.plan import capabilities
 from controller.plan.causes import Cause
-from controller.plan.changes import Apply, Create, Delete, PatchSidecar, SetFinalizer
+from controller.plan.changes import Apply, Create, Delete, Patch, PatchSidecar, SetFinalizer
 from controller.plan.observed import Unknown
 from controller.plan.plan import Plan, plan
 from tests.property.plan.world import NAMESPACE, World
@@ -221,9 +221,14 @@ def test_what_cannot_be_done_makes_nothing_and_stops_the_schedule(
 ) -> None:
     world = a_world(NIGHTLY)
     world.run_to_rest()
+    before = world.one("cronjobs", CRON)
+    assert before is not None
+    version = before["metadata"]["resourceVersion"]
     world.spec, world.generation = NIGHTLY | change, 2
     planned = world.round()
     assert not [item for item in planned.changes if isinstance(item, Create | Apply | PatchSidecar)]
+    (patch,) = (item for item in planned.changes if isinstance(item, Patch))
+    assert patch.patch["metadata"]["resourceVersion"] == version, "a late one must not undo a newer wish"
     cron = world.one("cronjobs", CRON)
     assert cron is not None
     assert cron["spec"]["suspend"] is True
