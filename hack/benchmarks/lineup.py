@@ -13,7 +13,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from hack.benchmarks import debian, environments
+from hack.benchmarks import debian, environments, golang
 from hack.benchmarks.scenarios import Peer
 
 HERE = Path(__file__).resolve().parent
@@ -26,22 +26,23 @@ _LISTS = {"KUBE_FEATURE_WatchListClient": "false"}
 
 def ours(name: str, streamed: str) -> Peer:
     argv = (str(environments.production()), "-m", "hack.benchmarks.peers.ours")
-    return Peer(name, argv, {"OURS_STREAMED": streamed})
+    return Peer(name, argv, {"OURS_STREAMED": streamed, **environments.BYTECODE})
 
 
 def kubernetes_asyncio() -> Peer:
     python = str(environments.production())
-    return Peer(ASYNCIO, (python, "-m", "hack.benchmarks.peers.asyncio_watch"))
+    return Peer(ASYNCIO, (python, "-m", "hack.benchmarks.peers.asyncio_watch"), environments.BYTECODE)
 
 
 def kopf() -> Peer:
     argv = (str(environments.kopf()), str(HERE / "peers" / "kopf_peer.py"))
-    return Peer(KOPF, argv, {"PYTHONPATH": str(HERE)}, writes=2, starts_itself=True)
+    env = {"PYTHONPATH": str(HERE), **environments.BYTECODE}
+    return Peer(KOPF, argv, env, writes=2, starts_itself=True)
 
 
 def client_go(kind: str) -> Peer:
-    """Raises ``NoGo`` where it cannot be built."""
-    return Peer(f"client-go {kind}", (str(debian.informer()), kind), _LISTS)
+    """Raises ``debian.Unavailable`` where it cannot be built."""
+    return Peer(f"client-go {kind}", (str(golang.informer()), kind), _LISTS)
 
 
 MAKERS: Mapping[str, Callable[[], Peer]] = {
@@ -60,16 +61,17 @@ def chosen(names: list[str]) -> tuple[list[Peer], Mapping[str, str]]:
     for name in names:
         try:
             peers.append(MAKERS[name]())
-        except debian.NoGo as reason:
+        except debian.Unavailable as reason:
             missing[name] = str(reason)
     return peers, missing
 
 
 def versions(names: list[str]) -> list[str]:
     """What was measured, as far as it is not this project."""
-    python = [f"kopf {_locked('kopf')}"] if KOPF in names else []
+    python = [f"CPython {environments.interpreter().version}"]
+    python += [f"kopf {_locked('kopf')}"] if KOPF in names else []
     python += [f"kubernetes-asyncio {metadata.version('kubernetes-asyncio')}"] if ASYNCIO in names else []
-    return [*python, *([debian.versions()] if DYNAMIC in names or TYPED in names else [])]
+    return [*python, *([golang.versions()] if DYNAMIC in names or TYPED in names else [])]
 
 
 def _locked(package: str) -> str:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 from collections import defaultdict
@@ -110,7 +109,6 @@ def conditions(options: Options, peers: Sequence[str]) -> str:
     load = max(os.getloadavg())
     parts = [
         f"median of {options.runs} interleaved runs" if options.runs > 1 else "one run",
-        f"CPython {platform.python_version()}",
         *lineup.versions([*peers]),
         f"{_processor()}, {os.cpu_count()} cores, load {load:.1f} at the end",
     ]
