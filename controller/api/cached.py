@@ -101,11 +101,15 @@ class Keeper:
         spec, status, uid = bytes(item.kept_spec), bytes(item.kept_status), item.metadata.uid
         _set(item, "kept_spec", spec)
         _set(item, "kept_status", status)
-        before = self._loose.get(uid)
+        more, before = len(spec) + len(status), self._loose.get(uid)
         if before is not None:
-            self.loose_bytes -= len(before.kept_spec) + len(before.kept_status)
+            more -= len(before.kept_spec) + len(before.kept_status)
         self._loose[uid] = item
-        self.loose_bytes += len(spec) + len(status)
+        self.loose_bytes = loose_bytes = self.loose_bytes + more
+        if loose_bytes > self._limit:
+            self._pack_oldest()
+
+    def _pack_oldest(self) -> None:
         while self.loose_bytes > self._limit:
             _, oldest = self._loose.popitem(last=False)
             self.loose_bytes -= len(oldest.kept_spec) + len(oldest.kept_status)

@@ -262,11 +262,19 @@ class Informer(Generic[T]):
 
     def _take_all(self, text: bytes) -> int:
         """The events that arrived together, a line each; handlers hear of each at once."""
+        try:
+            # All at once, which saves a call for each.
+            changes = self._change_decoder.decode_lines(text)
+        except msgspec.MsgspecError:
+            return self._count(map(self._take, lines_of(text)))
+        return self._count(map(self._apply, changes))
+
+    def _count(self, versions: Iterable[str]) -> int:
+        """How many events there are; the last one's version is the new position."""
         taken, version = 0, ""
         try:
-            for read in self._read(text):
-                version = self._take(read) if isinstance(read, bytes) else self._apply(read.type, read.object)
-                taken += 1
+            for taken, version in enumerate(versions, 1):  # noqa: B007
+                pass
         finally:
             if taken:
                 self._position = watch.after_event(self._position, version)
@@ -274,20 +282,13 @@ class Informer(Generic[T]):
                 self._announce()
         return taken
 
-    def _read(self, text: bytes) -> Sequence[_Change[T] | bytes]:
-        """All changes of ``text`` read at once, which saves a call for each; where that fails, its lines."""
-        try:
-            return self._change_decoder.decode_lines(text)
-        except msgspec.MsgspecError:
-            return lines_of(text)
-
     def _take(self, line: bytes) -> str:
         """One event of those that are not all changes; returns the version that it moves the position to."""
         try:
             change = self._change_decoder.decode(line)
         except msgspec.MsgspecError:
             return self._take_odd(_decoded(_EVENT, line))
-        return self._apply(change.type, change.object)
+        return self._apply(change)
 
     def _take_odd(self, event: _Event[msgspec.Raw]) -> str:
         """An event that is no change of an object, or whose object does not fit."""
@@ -297,12 +298,14 @@ class Informer(Generic[T]):
         if event.type in _CHANGES:
             item = self._fitting(event.object) or self._last_good(event.object)
             if item is not None:
-                self._apply(event.type, item)
+                type_: Any = event.type
+                self._apply(_Change(type_, item))
         self._writer.bookmark(version)
         return version
 
-    def _apply(self, type_: str, item: T) -> str:
-        deltas = self._writer.remove(item) if type_ == "DELETED" else self._writer.put(item)
+    def _apply(self, change: _Change[T]) -> str:
+        item = change.object
+        deltas = self._writer.remove(item) if change.type == "DELETED" else self._writer.put(item)
         for delta in deltas:
             for handler in self._handlers:
                 self._tell(handler, delta.old, delta.new)

@@ -188,11 +188,16 @@ class StoreWriter(Generic[T]):
     def _advance(self, version: str) -> bool | None:
         """Whether ``version`` is newer than all that is known; None when that cannot be told, and it is
         believed then."""
-        # Only a whole list may go back (a server restored from a backup); an event is just late then.
         store = self.store
-        if version == store.version:
+        newest = store.version
+        # Of as many digits and greater, as nearly always: what is_at_least says, at half its cost.
+        if len(version) == len(newest) and version > newest and version.isdecimal() and version.isascii():
+            store.version = version
+            return True
+        if version == newest:
             return None
-        is_news = is_at_least(version, store.version)
+        # Only a whole list may go back (a server restored from a backup); an event is just late then.
+        is_news = is_at_least(version, newest)
         if is_news is not False:
             store.version = version
         return is_news

@@ -15,9 +15,11 @@ def is_version(text: str) -> bool:
 def is_at_least(version: str, other: str) -> bool | None:
     """Whether ``version`` is ``other`` or newer; None when one of them cannot be compared."""
     # Inline and not is_version(), twice a call and twice an event: this is the store's busiest line.
-    both = version + other
-    if not (version[:1] > "0" < other[:1] and both.isdecimal() and both.isascii()):
+    if not (version.isdecimal() and other.isdecimal() and version.isascii() and other.isascii()):
+        return None
+    if version[0] == "0" or other[0] == "0":
         return None
     # Longer decimal numbers without leading zeros are greater: no conversion, whatever the size.
-    longer = len(version) - len(other)
-    return longer > 0 or (longer == 0 and version >= other)
+    if len(version) == len(other):
+        return version >= other
+    return len(version) > len(other)

@@ -63,7 +63,7 @@ class Waker:
     def _backup(self, old: Neo4jBackup | None, new: Neo4jBackup | None) -> None:
         changed = new or old
         if changed is not None and (old is None or new is None or is_asked_anew(old, new)):
-            self._wake((changed.namespace, changed.name))
+            self._wake(key_of(changed))
 
     def _owned(self, resource: Resource, old: Object | None, new: Object | None) -> None:
         for uid in {uid for item in (old, new) if item is not None for uid in backup_uid_of(item)}:
@@ -111,7 +111,7 @@ class Waker:
 
     def _wake_all(self, backups: Iterable[Neo4jBackup]) -> None:
         for backup in backups:
-            self._wake((backup.namespace, backup.name))
+            self._wake(key_of(backup))
 
 
 def _place(resource: Resource, item: Object) -> Place:

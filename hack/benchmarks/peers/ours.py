@@ -22,6 +22,7 @@ from controller.kube.controller import Done, Reconcile, run_workers
 from controller.kube.credentials import BasicCredentials
 from controller.kube.informer import Informer, wait_all_synced
 from controller.kube.resource import Resource
+from controller.kube.store import key_of
 from controller.kube.workqueue import WorkQueue
 from controller.reconcile.indexes import OF_BACKUPS, is_asked_anew
 from hack.benchmarks import objects, talk
@@ -47,7 +48,7 @@ class Peer:
         changed = new or old
         # The operator's predicate (reconcile.watches): a status is never news to who wrote it.
         if changed is not None and (old is None or new is None or is_asked_anew(old, new)):
-            self.queue.add((changed.namespace, changed.name))
+            self.queue.add(key_of(changed))
         if old is not None and new is not None:
             self._events += 1
             if self._events == self._task.events:
@@ -81,7 +82,7 @@ class Peer:
 
     async def again(self) -> None:
         for backup in self.informer.store.list():
-            self.queue.add((backup.namespace, backup.name))
+            self.queue.add(key_of(backup))
         await self._finished.wait()
         talk.say("unchanged", calls=self._calls)
 
