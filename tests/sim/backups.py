@@ -215,6 +215,8 @@ class Cluster:
             self._check_status(change.old, change.new)
         if change.new is None or change.new["metadata"].get("deletionTimestamp"):
             return "collect", self._chance.uniform(0.1, 2.0)
+        if change.old is None and self._is_orphan(change.new):
+            return "collect", self._chance.uniform(0.1, 2.0)
         if gr == JOB_KIND and change.old is None:
             self._count(change.last)
             return f"begin {name}", self._chance.uniform(0.1, 5.0)
@@ -223,6 +225,14 @@ class Cluster:
         if gr == POD_KIND and change.old is None and name.endswith("-x"):
             return f"end {name.removesuffix('-x')}", self._chance.uniform(0.5, 15.0)
         return "", 0.0
+
+    def _is_orphan(self, item: Obj) -> bool:
+        """Whether its owner is gone: of a part that arrives late. The collector looks at new ones as well."""
+        owners = {owner["uid"] for owner in item["metadata"].get("ownerReferences") or ()}
+        lists = [self._registry.list(kind)[0] for kind in (BACKUP_KIND, JOB_KIND, SET_KIND)]
+        return bool(owners) and owners.isdisjoint(
+            each["metadata"]["uid"] for items in lists for each in items
+        )
 
     def follow(self, what: str) -> None:
         """Do it; raises ApiStatus when it is no longer there."""
