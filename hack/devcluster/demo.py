@@ -81,7 +81,8 @@ async def _show(directory: Path, report: Path | None, keep: bool) -> int:
 
 def _tell_how_to_look(rehearsal: Rehearsal) -> None:
     alias = "" if kubectl.installed() else f"\n    alias kubectl=$({sys.executable} -m hack.kubectl)"
-    print(f"""
+    print(
+        f"""
 The control plane stays up until Ctrl-C. In another terminal, in this directory:
 {alias}
     export KUBECONFIG={rehearsal.kubeconfig}
@@ -89,7 +90,9 @@ The control plane stays up until Ctrl-C. In another terminal, in this directory:
     kubectl describe neo4jbackup {rehearsal.backup} -n {rehearsal.namespace}
     kubectl annotate neo4jbackup {rehearsal.backup} -n {rehearsal.namespace} \
 --overwrite backup.neo4j.com/run-now="$(date)" && kubectl get neo4jbackup -n {rehearsal.namespace} -w
-""")
+""",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

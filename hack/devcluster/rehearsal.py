@@ -212,12 +212,16 @@ class Rehearsal:
 
     async def _exec(self, pod: str, command: list[str], stdin: bytes = b"") -> str:
         try:
-            async with self._client.exec(self.namespace, pod, "neo4j", command) as session:
-                await session.send(stdin)
-                await session.close_stdin()
-                out = b"".join([data async for channel, data in session if channel == STDOUT])
+            with anyio.fail_after(STEP_SECONDS):
+                async with self._client.exec(self.namespace, pod, "neo4j", command) as session:
+                    await session.send(stdin)
+                    await session.close_stdin()
+                    out = b"".join([data async for channel, data in session if channel == STDOUT])
         except NotFound as error:
             raise Failed(f"{pod}: {error}") from error
+        except TimeoutError:
+            # An exec has no limit of its own, and a rehearsal that waits for ever says nothing.
+            raise Failed(f"{' '.join(command)} in {pod} did not end within {STEP_SECONDS:g} s") from None
         if session.exit_code != 0:
             raise Failed(f"{' '.join(command)} in {pod} ended with {session.exit_code}: {session.error}")
         return out.decode()

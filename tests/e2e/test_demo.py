@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -51,7 +52,9 @@ def test_it_backs_up_restores_and_writes_what_happened(tmp_path: Path) -> None:
 
 def test_keep_leaves_it_up_for_the_commands_that_it_prints(tmp_path: Path) -> None:
     command = [*COMMAND, "--keep", "--dir", str(tmp_path / "d")]
-    demo = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
+    # Into a pipe, and without what makes every print go out at once: as `hack/demo --keep | tee` does.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    demo = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, env=env)
     try:
         assert demo.stdout is not None
         _read_until(demo.stdout, "The control plane stays up")
