@@ -63,6 +63,10 @@ class Actor:
 
     async def carry_out(self, backup: cached.Neo4jBackup, changes: Sequence[Change]) -> None:
         """All of them, in order; raises Denied, Stale or what the connection raises."""
+        if any(isinstance(change, Create) and change.resource != kinds.JOBS for change in changes):
+            # What is made for a backup that is gone is collected at once, and would be made again and again
+            # for as long as the watch is behind. Jobs are looked at one by one, right before they are made.
+            await self._must_be_newest(backup)
         for change in changes:
             if not isinstance(change, EmitEvent):
                 log.info("change", kind=type(change).__name__, why=change.why)

@@ -208,6 +208,31 @@ async def test_a_backup_that_is_gone_is_no_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("schedule", ["", "0 3 * * *"])
+async def test_nothing_is_made_for_a_backup_whose_end_the_cache_has_not_heard_of(
+    tmp_path: Path, schedule: str
+) -> None:
+    """It would be collected at once, and made again, for as long as the watch is behind."""
+    async with a_bench(tmp_path) as bench:
+        await bench.backup(schedule=schedule)
+        await bench.graph(with_sidecar=True)
+        await bench.rounds(2)
+        with bench.lagging(bench.caches.backups):
+            await bench.client.delete(kinds.BACKUPS, "nightly", NAMESPACE)
+            runs = (kinds.CRON_JOBS, f"{JOB}-cron") if schedule else (kinds.JOBS, JOB)
+            rights = [(kind, JOB) for kind in (kinds.SERVICE_ACCOUNTS, kinds.ROLES, kinds.ROLE_BINDINGS)]
+            for resource, name in [runs, *rights]:
+                await bench.client.delete(resource, name, NAMESPACE)
+                (informer,) = (each for each in bench.caches.informers if each.resource == resource)
+                while informer.store.get(NAMESPACE, name) is not None:
+                    await informer.wait_changed()
+            before = bench.cluster.registry.version
+            for _ in range(3):
+                await bench.reconciler((NAMESPACE, "nightly"))
+            assert bench.writes(before) == {}
+
+
+@pytest.mark.asyncio
 async def test_a_conflict_on_the_status_is_planned_again_from_the_newest_and_written_once(
     tmp_path: Path,
 ) -> None:
