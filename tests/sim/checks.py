@@ -221,6 +221,10 @@ class WorkCheck:
         """It is over, well or badly."""
         self._active[process].pop(key, None)
 
+    def unfinished(self, process: Process) -> list[str]:
+        """What is in hand, and may still write what it found out before."""
+        return [f"{process.identity} works on {key}" for key in self._active.get(process, ())]
+
 
 class Checks:
     """Those of a run that are not about one informer."""

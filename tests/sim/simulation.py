@@ -310,6 +310,7 @@ class Simulation:
             if operator is None or not operator.process.runs or not operator.caches:
                 found.append(f"{name} does not run")
                 continue
+            found += self.checks.work.unfinished(operator.process)
             for cache in operator.caches:
                 found += cache.differences(self._stored(cache))
         return [*found, *self.surroundings.unfinished()]
