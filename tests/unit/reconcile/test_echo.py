@@ -122,11 +122,9 @@ async def test_nothing_more_is_made_for_a_backup_that_turned_out_to_be_gone(
         await bench.graph(with_sidecar=True)
         with bench.lagging(bench.caches.backups):
             await bench.client.delete(kinds.BACKUPS, "nightly", NAMESPACE)
-            await bench.reconciler(NIGHTLY)
-            await bench.client.delete(kinds.SERVICE_ACCOUNTS, "nightly-backup", NAMESPACE)
-            await until(lambda: not bench.caches.service_accounts.all())
             before = bench.cluster.registry.version
-            assert (await bench.reconciler(NIGHTLY)).requeue_after is not None
+            for _ in range(2):
+                assert (await bench.reconciler(NIGHTLY)).requeue_after is not None
             assert bench.writes(before) == {}
 
 
