@@ -24,6 +24,8 @@ from controller.kube.leader import LeaderElector
 from controller.kube.resource import Resource
 from controller.kube.supervisor import Supervisor
 from controller.plan import kinds
+from controller.plan.runs import ATTEMPT
+from controller.resources import labels
 from controller.wire.messages import Outcome, RunResult, encode
 from hack.devcluster.controllers.gc import GarbageCollector
 from hack.devcluster.objects import GroupResource, Obj
@@ -133,7 +135,7 @@ class Cluster:
         self._chance = random.Random(f"backups {seed}")
         self._collector = GarbageCollector(registry)
         self._broken: set[str] = set()
-        self._runs: Counter[tuple[str, str]] = Counter()
+        self._runs: Counter[tuple[object, ...]] = Counter()
         """Jobs by the uid and name that asked for them: each is made once, unless somebody deleted it."""
         registry.create(("", "namespaces"), {"metadata": {"name": NAMESPACE}})
         foreign = [Resource(CLUSTER.group, CLUSTER.version, kind.plural, kind.kind) for kind in targets.KINDS]
@@ -321,7 +323,10 @@ class Cluster:
 
     def _count(self, job: Obj) -> None:
         metadata = job["metadata"]
-        key = (metadata["ownerReferences"][0]["uid"], metadata["name"])
+        notes = metadata.get("annotations") or {}
+        # Not by its name: the plain one is free again when the first Job is no longer kept.
+        asked = (metadata["labels"][labels.GENERATION], notes.get(labels.RUN_NOW), notes.get(ATTEMPT))
+        key = (metadata["ownerReferences"][0]["uid"], *asked)
         self._runs[key] += 1
         if self._runs[key] > 1 and not self._broken:
             raise self._trace.fail("checks", f"Job {metadata['name']} is made again")
