@@ -136,7 +136,7 @@ class Cluster:
         self._collector = GarbageCollector(registry)
         self._broken: set[str] = set()
         self._runs: Counter[tuple[object, ...]] = Counter()
-        """Jobs by the uid and name that asked for them: each is made once, unless somebody deleted it."""
+        """Jobs by the uid and the request that asked for them: one each, unless somebody deleted it."""
         registry.create(("", "namespaces"), {"metadata": {"name": NAMESPACE}})
         foreign = [Resource(CLUSTER.group, CLUSTER.version, kind.plural, kind.kind) for kind in targets.KINDS]
         for kind in (kinds.BACKUPS, *foreign):
