@@ -67,7 +67,7 @@ async def observe(backup: cached.Neo4jBackup, caches: Caches, client: Client, se
 
 def _spec(backup: cached.Neo4jBackup) -> BackupSpec | Invalid:
     try:
-        return parse_spec(bytes(backup.spec))
+        return parse_spec(backup.spec)
     except InvalidObject as error:
         return Invalid(error.problems)
 
